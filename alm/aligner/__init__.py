@@ -1,0 +1,21 @@
+"""Aligners: from encoder features `[windows, layers, time, dim]` to audio tokens `[windows, tokens, dim]`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from alm.aligner.features import Heard, pooled, pooled_size
+from alm.aligner.linear import LinearAligner
+from alm.aligner.qformer import QFormerAligner
+from alm.aligner.soft_prompt import TagPrompt
+from alm.configuration import AlignerConfig
+
+_KINDS: dict[str, type[QFormerAligner] | type[LinearAligner]] = {"qformer": QFormerAligner, "linear": LinearAligner}
+
+
+def build_aligner(config: AlignerConfig, layers: dict[str, int], dims: dict[str, int], out_dim: int) -> nn.Module:
+    """The aligner that `config.kind` names, for encoders with these layer counts and dimensions."""
+    return _KINDS[config.kind](config, layers, dims, out_dim)
+
+
+__all__ = ["Heard", "LinearAligner", "QFormerAligner", "TagPrompt", "build_aligner", "pooled", "pooled_size"]

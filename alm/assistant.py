@@ -1,0 +1,100 @@
+"""The assistant: a loaded model with its processor, ears and limits, from which conversations start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alm.audio import Waveform, load_audio
+from alm.conversation import Conversation, Recording
+from alm.evidence import Evidence
+from alm.hearing import Ears
+from alm.messages import Encoded, from_row
+from alm.modeling import AlmForConditionalGeneration
+from alm.presets import Preset
+from alm.processing import AlmProcessor
+
+
+@dataclass
+class Assistant:
+    """Everything that conversations share. One answer is generated at a time (`lock`)."""
+
+    model: AlmForConditionalGeneration
+    processor: AlmProcessor
+    ears: Ears
+    preset_config: Preset
+    use_evidence: bool
+    adapter: Path | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def preset(self) -> str:
+        return self.preset_config.name
+
+    @property
+    def end_ids(self) -> set[int]:
+        """Tokens that end an answer."""
+        ends = self.model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list | tuple) else {int(ends)}
+
+    def conversation(self, system: str | None = None, evidence: bool | None = None) -> Conversation:
+        """A new conversation; `system` replaces the preset's system prompt."""
+        use = self.use_evidence if evidence is None else evidence
+        return Conversation(self, self.preset_config.system if system is None else system, use)
+
+    def encode(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True) -> Encoded:
+        """Token ids, answer marks and recordings of messages (see [`MessageEncoder.encode`])."""
+        return self.processor.encoder().encode(list(messages), add_generation_prompt)
+
+    def analyse(self, recording: Recording) -> Evidence:
+        """What is heard without asking the language model: events with times, transcript."""
+        return self.ears.evidence(load_audio(recording))
+
+    @torch.no_grad()
+    def score(
+        self, messages: Sequence[dict[str, Any]], audios: Sequence[Recording], candidates: Sequence[str]
+    ) -> list[float]:
+        """Log-likelihood of each candidate as the assistant's next message.
+
+        Args:
+            messages: row messages, `<audio>` marking each of `audios`; or messages with content parts.
+            candidates: answers to compare.
+        """
+        opened = [load_audio(a) for a in audios]
+        parts = from_row(messages, opened)
+        return [self._score_one(parts, opened, c) for c in candidates]
+
+    def _score_one(self, parts: list[dict[str, Any]], recordings: list[Waveform], candidate: str) -> float:
+        encoded = self.encode([*parts, {"role": "assistant", "content": candidate}], add_generation_prompt=False)
+        last = len(encoded.ids) - encoded.answer[::-1].index(True)
+        first = last - encoded.answer[:last][::-1].index(False) if False in encoded.answer[:last] else 0
+        ids = torch.tensor([encoded.ids[:last]], device=self.model.device)
+        heard = [self.ears.hear(r).tokens for r in encoded.recordings]
+        audio = {"audio_embeds": torch.cat(heard)} if heard else {}
+        with self.lock, self.model.lora_for(bool(heard)):
+            logits = self.model(input_ids=ids, logits_to_keep=last - first + 1, **audio).logits[0, :-1]
+        chosen = torch.log_softmax(logits.float(), -1).gather(1, ids[0, first:last, None])
+        return float(chosen.sum())
+
+    def info(self) -> dict[str, Any]:
+        """Preset, sizes and limits, as `alm info` prints them."""
+        config = self.model.config
+        return {
+            "preset": self.preset,
+            "adapter": str(self.adapter) if self.adapter else None,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "fusion": [asdict(b.fusion) for b in config.branch_configs],
+            "tokens_per_window": config.tokens_per_window,
+            "window_seconds": config.window_seconds,
+            "limits": {
+                "max_audio_seconds": config.max_audio_seconds,
+                "max_recordings": self.preset_config.max_recordings,
+                "context_tokens": self.preset_config.context_tokens,
+            },
+            "tags": len(config.tag_labels or []),
+        }

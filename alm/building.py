@@ -1,0 +1,74 @@
+"""From a preset to a running model: language model, encoders and adapter put together, each checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from alm import encoders
+from alm.configuration import AlmConfig
+from alm.errors import WeightsError
+from alm.fusion import FusedDecoder
+from alm.modeling import AlmForConditionalGeneration, AudioHearing
+from alm.presets import Preset
+from alm.processing import AlmFeatureExtractor, AlmProcessor
+
+
+def build_config(
+    preset: Preset, llm: Path, encoder_folders: dict[str, Path], changes: dict[str, Any] | None = None
+) -> AlmConfig:
+    """The model configuration of a preset on given base weights; `changes` replace fields of `preset.model`."""
+    values: dict[str, Any] = {**preset.model, **(changes or {})}
+    named = {n: dict(e) for n, e in values.pop("encoders").items()}
+    for name, settings in named.items():
+        settings["config"] = encoders.checkpoint_config(settings["family"], encoder_folders[name])
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    text = AutoConfig.from_pretrained(llm)
+    audio_id = tokenizer.convert_tokens_to_ids(preset.audio_token)
+    if audio_id is None or audio_id == tokenizer.unk_token_id or audio_id >= text.vocab_size:
+        raise WeightsError(
+            f"the tokenizer in {llm} has no token {preset.audio_token!r} within the model's {text.vocab_size}; "
+            "choose one of its special tokens as audio_token in the preset"
+        )
+    return AlmConfig(text_config=text.to_dict(), encoders=named, audio_token_id=int(audio_id), **values)
+
+
+def build_model(
+    config: AlmConfig,
+    llm: Path,
+    encoder_folders: dict[str, Path],
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> AlmForConditionalGeneration:
+    """A model with pretrained language model and encoders, and a fresh aligner; frozen, in evaluation mode.
+
+    The big parts are made without memory and then filled, so that the peak stays near the size of the weights.
+    """
+    with torch.device("meta"):
+        model = AlmForConditionalGeneration(config)
+    base = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
+    model.model.language_model, model.lm_head = base.model, base.lm_head
+    model.model.hearing, model.model.fusion = AudioHearing(config), FusedDecoder(config)
+    for name, settings in config.encoder_configs.items():
+        model.model.hearing.encoders[name] = encoders.load(settings.family, encoder_folders[name])
+    _no_meta(model)
+    model.generation_config = GenerationConfig.from_pretrained(llm)
+    return model.to(device).eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _no_meta(model: nn.Module) -> None:
+    named = [*model.named_parameters(), *model.named_buffers()]
+    if left := [n for n, t in named if t.is_meta]:
+        raise WeightsError(
+            f"{len(left)} tensors were never filled: {', '.join(left[:5])}; the base weights are incomplete"
+        )
+
+
+def build_processor(config: AlmConfig, llm: Path, audio_token: str) -> AlmProcessor:
+    """The processor that belongs to a model of this configuration."""
+    tokenizer = AutoTokenizer.from_pretrained(llm)
+    return AlmProcessor(AlmFeatureExtractor.of(config), tokenizer, tokenizer.chat_template, audio_token)

@@ -1,0 +1,270 @@
+"""The command line `alm`. Heavy imports live inside the commands: `alm --help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alm.cli_group import INTERRUPTED, CommandGroup
+from alm.errors import ConversationError
+from alm.terminal import console, evidence_lines, printable, step_bars, usage_line, working, write_json, write_piece
+
+if TYPE_CHECKING:
+    from alm.assistant import Assistant
+    from alm.audio import Waveform
+    from alm.conversation import Answer, Conversation
+
+#: One word with an extension: a recording, there or mistyped, rather than a question.
+_FILE_NAME = re.compile(r"\S+\.[A-Za-z][A-Za-z0-9]{1,4}")
+
+EXAMPLES = """\b
+alm ask dog.wav "What do you hear?"
+alm ask a.flac b.mp3 "Which of the two is louder?"
+alm ask call.ogg "Who is called?" --json | jq .answer
+alm chat
+alm batch questions.jsonl answers.jsonl
+alm tag street.wav
+alm COMMAND --help"""
+
+app = typer.Typer(
+    name="alm",
+    cls=CommandGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Preset = Annotated[str, typer.Option(help="Model to use; `alm info` lists them.")]
+Adapter = Annotated[Path | None, typer.Option(help="Folder of a trained adapter, instead of the preset's own.")]
+EvidenceSwitch = Annotated[
+    bool | None,
+    typer.Option(
+        "--evidence/--no-evidence",
+        help="Give events and transcript to the language model as text, and show them. Default: the preset's.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no extras, only the result.")]
+
+
+@app.callback(epilog=f"[bold]Examples[/bold]\n\n{EXAMPLES}")
+def main(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="ALM_DEBUG", help="Show tracebacks. Understood anywhere.")
+    ] = False,
+) -> None:
+    """Ask questions about recordings: one or several audio files in, an answer out.
+
+    Everything runs on this machine. The first command fetches and converts the weights once.
+    """
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CLIP]... QUESTION",
+            help="Audio files, then the question in quotes. `-` as question reads it from standard input.",
+            show_default=False,
+        ),
+    ],
+    preset: Preset = "tiny",
+    adapter: Adapter = None,
+    evidence: EvidenceSwitch = None,
+    system: Annotated[str | None, typer.Option(help="Instruction that precedes the conversation.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, max=8192, help="Longest answer in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 always takes the likeliest token.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="For temperatures above 0.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer one question about one or several recordings, streaming.
+
+    The answer goes to standard output, evidence and counters to standard error.
+
+    \b
+    alm ask dog.wav "What do you hear?"
+    alm ask before.wav after.wav "What changed?"
+    echo "Who is called?" | alm ask call.ogg - --json
+    """
+    clips, question = split_words(words)
+    recordings = [_read_clip(clip) for clip in clips]
+    assistant = load_assistant(preset, adapter=adapter, evidence=evidence, quiet=quiet or as_json)
+    chat = assistant.conversation(system)
+    if temperature > 0:
+        _seed(seed)
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    if as_json:
+        answer = chat.ask(question, audio=recordings, **settings)
+        write_json(answer_document(question, answer))
+        return
+    answer = _stream(chat, question, recordings, settings)
+    if not quiet:
+        _show_extras(answer, with_evidence=evidence is not False)
+
+
+@app.command()
+def tag(
+    clip: Annotated[str, typer.Argument(help="Audio file, or `-` for standard input.", show_default=False)],
+    preset: Preset = "tiny",
+    adapter: Adapter = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the events and the speech in a recording with their times, without the language model."""
+    recording = _read_clip(clip)
+    assistant = load_assistant(preset, adapter=adapter, evidence=True, quiet=quiet or as_json)
+    with working("listening", quiet=quiet or as_json):
+        evidence = assistant.analyse(recording)
+    if as_json:
+        write_json(evidence)
+        return
+    for line in evidence_lines(evidence):
+        typer.echo(line)
+
+
+@app.command()
+def weights(
+    preset: Preset = "tiny",
+    quiet: Quiet = False,
+) -> None:
+    """Fetch, verify and convert the weights, once. Other commands do the same when they need to."""
+    from alm.presets import load_preset
+    from alm.weights import ensure, home
+
+    kind = load_preset(preset).weights
+    with step_bars(quiet=quiet) as progress:
+        ensure(kind, progress=progress)
+    if not quiet:
+        typer.echo(f"Weights of {preset} are ready in {home() / kind}")
+
+
+@app.command()
+def info(
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every weight file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show presets, weights, versions, licences, limits, and where things are."""
+    from alm.about import collect, lines, verified
+
+    document = collect()
+    if verify:
+        with working("hashing", quiet=as_json):
+            document["verified"] = verified(document)
+    if as_json:
+        write_json(document, indent=2)
+        return
+    for line in lines(document):
+        typer.echo(line)
+
+
+def app_main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(prog_name="alm")
+    except KeyboardInterrupt:  # while typer itself was still at work
+        sys.exit(INTERRUPTED)
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], str]:
+    """Recordings and question of the arguments of `alm ask`.
+
+    Raises:
+        ConversationError: the question is missing, empty, or looks like a forgotten one.
+    """
+    *clips, question = words
+    if question == "-":
+        question = sys.stdin.read()
+    elif Path(question).is_file() or _FILE_NAME.fullmatch(question):
+        raise ConversationError(
+            f"the question is missing: the last argument, {question!r}, is the name of a file; "
+            'write the question last, as in: alm ask clip.wav "What do you hear?"'
+        )
+    if not question.strip():
+        raise ConversationError("the question is empty; write what you want to know")
+    return clips, question.strip()
+
+
+def load_assistant(
+    preset: str, *, adapter: Path | None = None, evidence: bool | None = None, quiet: bool = False
+) -> Assistant:
+    """The one place where a command line loads a model: weights first, with progress when they are new."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from alm.presets import load_preset
+
+    chosen = load_preset(preset)
+    with working("starting", quiet=quiet):
+        import alm
+        from alm.weights import ensure
+    with step_bars(quiet=quiet) as progress:
+        ensure(chosen.weights, progress=progress)
+    with working("loading the model", quiet=quiet):
+        return alm.load(preset, adapter=adapter, evidence=evidence)
+
+
+def answer_document(question: str, answer: Answer) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "question": question,
+        "answer": answer.text,
+        "finish": answer.finish,
+        "evidence": answer.evidence,
+        "usage": answer.usage,
+    }
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def _read_clip(clip: str) -> Waveform:
+    from alm.audio import load_audio
+
+    return load_audio(sys.stdin.buffer, name="standard input") if clip == "-" else load_audio(clip)
+
+
+def _stream(chat: Conversation, question: str, audio: list[Waveform], settings: dict[str, Any]) -> Answer:
+    """Write the answer as it comes; whatever ends the loop early also ends the generation."""
+    with _stopping() as stop:
+        for piece in chat.stream(question, audio=audio, stop=stop, **settings):
+            write_piece(piece)
+        write_piece("\n")
+    assert chat.last is not None, "stream() sets it"
+    return chat.last
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    try:
+        yield stop
+    finally:
+        stop.set()
+
+
+def _show_extras(answer: Answer, *, with_evidence: bool) -> None:
+    screen = console()
+    for evidence in answer.evidence if with_evidence else ():
+        for line in evidence_lines(evidence):
+            screen.print(line, style="dim")
+    note = {"length": "  [cut at --max-new-tokens]", "cancelled": "  [cancelled]"}.get(answer.finish, "")
+    screen.print(printable(usage_line(answer.usage) + note), style="dim")
+
+
+if __name__ == "__main__":
+    app_main()

@@ -1,0 +1,323 @@
+"""A conversation: history, cached keys and values, streaming answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+from alm.audio import Waveform, load_audio
+from alm.errors import ConversationError
+from alm.evidence import Evidence, evidence_text
+from alm.fusion import FusionCache
+from alm.messages import Encoded
+
+if TYPE_CHECKING:
+    from alm.assistant import Assistant
+
+Recording = str | Path | bytes | BinaryIO | NDArray[np.float32] | Waveform
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one answer cost."""
+
+    prompt_tokens: int
+    audio_tokens: int
+    new_tokens: int
+    reused_tokens: int
+    """Prompt tokens whose keys and values were still there from earlier turns."""
+    encoded_recordings: int
+    first_token_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the assistant."""
+
+    text: str
+    evidence: tuple[Evidence, ...]
+    """One for each recording given with the question."""
+    usage: Usage
+    finish: str
+    """`stop`, `length` or `cancelled`."""
+
+
+class _StopWhen(StoppingCriteria):
+    def __init__(self, event: threading.Event) -> None:
+        self.event = event
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        return torch.full((input_ids.shape[0],), self.event.is_set(), dtype=torch.bool, device=input_ids.device)
+
+
+@dataclass
+class Conversation:
+    """Several turns about any number of recordings. Not for use by two threads at once."""
+
+    assistant: Assistant
+    system: str
+    use_evidence: bool
+    last: Answer | None = None
+    _messages: list[dict[str, Any]] = field(default_factory=list)
+    _cache: FusionCache | None = None
+    _cached_keys: list[int] = field(default_factory=list)
+
+    def ask(self, question: str, audio: Recording | Sequence[Recording] | None = None, **options: Any) -> Answer:
+        """The whole answer at once; arguments as in [`stream`]."""
+        for _ in self.stream(question, audio, **options):
+            pass
+        assert self.last is not None
+        return self.last
+
+    def stream(
+        self,
+        question: str,
+        audio: Recording | Sequence[Recording] | None = None,
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        stop: threading.Event | None = None,
+    ) -> Generator[str, None, None]:
+        """Pieces of the answer as they come; afterwards `last` holds the whole [`Answer`].
+
+        Closing the generator or setting `stop` ends the answer; what was said until then stays in the history.
+
+        Raises:
+            AudioError: a recording cannot be used. The conversation stays as it was.
+            ConversationError: too many recordings, or the conversation no longer fits the context.
+        """
+        started = time.perf_counter()
+        before = self.assistant.ears.encoded
+        recordings = [load_audio(a) for a in _as_list(audio)]
+        heard = self._listen(recordings)
+        message = self._user_message(question, recordings, heard)
+        prompt = self.assistant.encode([*self._head(), *self._messages, message])
+        self._check(prompt, max_new_tokens)
+        turn = _Turn(self, prompt, max_new_tokens, temperature, stop or threading.Event(), started)
+        self._messages.append(message)
+        text = ""
+        try:
+            for piece in turn.pieces():
+                text += piece
+                yield piece
+        except BaseException:
+            turn.cancel()
+            if not turn.new_ids:
+                self._messages.pop()
+            raise
+        finally:
+            turn.cancel()
+            if turn.new_ids or turn.finish == "stop":
+                self._messages.append({"role": "assistant", "content": text, "token_ids": turn.new_ids})
+                encoded = self.assistant.ears.encoded - before
+                self.last = Answer(text.strip(), tuple(heard), turn.usage(encoded), turn.finish)
+
+    def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
+        """Evidence of each recording; without evidence only its name and length."""
+        if self.use_evidence:
+            return [self.assistant.ears.evidence(r) for r in recordings]
+        return [Evidence(r.source, r.seconds, r.sha256) for r in recordings]
+
+    def _user_message(self, question: str, recordings: list[Waveform], heard: list[Evidence]) -> dict[str, Any]:
+        audio = [
+            {"type": "audio", "audio": r, "evidence": evidence_text(e.tags, e.transcript)}
+            for r, e in zip(recordings, heard, strict=True)
+        ]
+        return {"role": "user", "content": [*audio, {"type": "text", "text": question}]}
+
+    def _head(self) -> list[dict[str, Any]]:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    def _check(self, prompt: Encoded, max_new_tokens: int) -> None:
+        preset = self.assistant.preset_config
+        if len(prompt.recordings) > preset.max_recordings:
+            raise ConversationError(
+                f"the conversation would hold {len(prompt.recordings)} recordings; the limit is "
+                f"{preset.max_recordings}. Start a new conversation with clear()"
+            )
+        room = preset.context_tokens - max_new_tokens
+        if len(prompt.ids) > room:
+            raise ConversationError(
+                f"the conversation would take {len(prompt.ids)} tokens and {max_new_tokens} are kept for the answer; "
+                f"the limit is {preset.context_tokens}. Use shorter recordings, a smaller max_new_tokens, or clear()"
+            )
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Messages so far, recordings by name and hash."""
+        return [{"role": m["role"], "content": _public(m["content"])} for m in self._messages]
+
+    def undo(self) -> None:
+        """Forget the last question and its answer."""
+        while self._messages and self._messages.pop()["role"] != "user":
+            pass
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._messages.clear()
+        self._cache, self._cached_keys, self.last = None, [], None
+
+
+@dataclass
+class _Turn:
+    """One run of `generate` in a thread of its own."""
+
+    chat: Conversation
+    prompt: Encoded
+    max_new_tokens: int
+    temperature: float
+    stop: threading.Event
+    started: float
+    new_ids: list[int] = field(default_factory=list)
+    finish: str = "cancelled"
+    reused: int = 0
+    first: float = 0.0
+    ended: float = 0.0
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _error: BaseException | None = None
+
+    def pieces(self) -> Generator[str, None, None]:
+        tokenizer = self.chat.assistant.processor.tokenizer
+        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._thread = threading.Thread(target=self._run, args=(streamer,), daemon=True)
+        self._thread.start()
+        for piece in streamer:
+            if piece:
+                self.first = self.first or time.perf_counter()
+                yield piece
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """Stop generating and wait until it has stopped."""
+        self._cancelled.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.ended = self.ended or time.perf_counter()
+
+    def _run(self, streamer: TextIteratorStreamer) -> None:
+        try:
+            with self.chat.assistant.lock:
+                self._generate(streamer)
+        except BaseException as error:  # handed to the reader of the stream
+            self._error = error
+        finally:
+            streamer.end()
+
+    def _generate(self, streamer: TextIteratorStreamer) -> None:
+        chat, ids = self.chat, self.prompt.ids
+        cache = self._resume(ids)
+        model = chat.assistant.model
+        tensor = torch.tensor([ids], device=model.device)
+        fresh = self._fresh_tokens(ids[self.reused :])
+        sampling = (
+            {"do_sample": True, "temperature": self.temperature} if self.temperature > 0 else {"do_sample": False}
+        )
+        out = model.generate(
+            tensor,
+            attention_mask=torch.ones_like(tensor),
+            past_key_values=cache,
+            streamer=streamer,
+            max_new_tokens=self.max_new_tokens,
+            stopping_criteria=StoppingCriteriaList([_StopWhen(self.stop), _StopWhen(self._cancelled)]),
+            **({} if fresh is None else {"audio_embeds": fresh}),
+            **sampling,
+            **chat.assistant.preset_config.generation,
+        )
+        made = out[0, len(ids) :].tolist()
+        ends = chat.assistant.end_ids
+        self.finish = (
+            "stop" if made and made[-1] in ends else "length" if len(made) >= self.max_new_tokens else "cancelled"
+        )
+        self.new_ids = made[:-1] if self.finish == "stop" else made
+        chat._cache, chat._cached_keys = cache, (self._keys() + made)[: cache.positions]
+
+    def _resume(self, ids: list[int]) -> FusionCache:
+        """The cache of earlier turns, cut back to what this prompt shares with it; at least one token is new.
+
+        A cut inside a recording's tokens goes back to before the recording.
+        """
+        chat = self.chat
+        cache, known = chat._cache, chat._cached_keys
+        chat._cache, chat._cached_keys = None, []  # an interrupted run leaves a cache that nobody may use
+        if cache is None:
+            return FusionCache()
+        shared = _shared_length(self._keys()[:-1], known)
+        audio = chat.assistant.model.config.audio_token_id
+        while 0 < shared < len(ids) and ids[shared] == audio and ids[shared - 1] == audio:
+            shared -= 1
+        if shared < cache.positions:
+            if not shared or (cache.has_audio and audio not in ids[:shared]):
+                return FusionCache()  # LoRA may have been on for these keys and would be off now
+            cache.crop(shared - cache.positions)
+        if not cache.has_audio and audio in ids:
+            return FusionCache()  # the text before was read with LoRA off
+        self.reused = shared
+        return cache
+
+    def _keys(self) -> list[int]:
+        """The prompt's ids, but each recording's positions hold its content hash: same length is not same sound."""
+        audio, keys = self.chat.assistant.model.config.audio_token_id, list(self.prompt.ids)
+        places = iter([i for i, token in enumerate(keys) if token == audio])
+        size = self.chat.assistant.model.config.tokens_per_window
+        for recording, windows in zip(self.prompt.recordings, self.prompt.windows, strict=True):
+            mark = -1 - int(recording.sha256[:15], 16)
+            for _ in range(windows * size):
+                keys[next(places)] = mark
+        return keys
+
+    def _fresh_tokens(self, ids: list[int]) -> Tensor | None:
+        """Audio tokens of the recordings that lie in the part of the prompt that is read anew: the last ones."""
+        model = self.chat.assistant.model
+        wanted = ids.count(model.config.audio_token_id) // max(1, model.config.tokens_per_window)
+        parts: list[Tensor] = []
+        for recording in reversed(self.prompt.recordings):
+            if wanted <= 0:
+                break
+            parts.insert(0, self.chat.assistant.ears.hear(recording).tokens)
+            wanted -= len(parts[0])
+        return torch.cat(parts) if parts else None
+
+    def usage(self, encoded: int) -> Usage:
+        audio = self.chat.assistant.model.config.audio_token_id
+        return Usage(
+            prompt_tokens=len(self.prompt.ids),
+            audio_tokens=self.prompt.ids.count(audio),
+            new_tokens=len(self.new_ids),
+            reused_tokens=self.reused,
+            encoded_recordings=encoded,
+            first_token_seconds=(self.first or self.ended) - self.started,
+            seconds=self.ended - self.started,
+        )
+
+
+def _shared_length(a: list[int], b: list[int]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _as_list(audio: Recording | Sequence[Recording] | None) -> list[Recording]:
+    if audio is None:
+        return []
+    return list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
+
+
+def _public(content: Any) -> list[dict[str, Any]]:
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return [_described(p["audio"]) if p["type"] == "audio" else {"type": "text", "text": p["text"]} for p in parts]
+
+
+def _described(recording: Any) -> dict[str, Any]:
+    return {"type": "audio", "name": recording.source, "sha256": recording.sha256, "seconds": recording.seconds}

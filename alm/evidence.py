@@ -1,0 +1,60 @@
+"""What was heard, beside the audio tokens: event tags with times and a transcript, as data and as marked text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MOST_TAGS = 6
+"""Tags shown to the language model; the page shows all."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One event class heard between two times (seconds), with the tag head's probability."""
+
+    label: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech: times in seconds and its words."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the assistant heard in one recording."""
+
+    name: str
+    seconds: float
+    sha256: str
+    tags: tuple[Tag, ...] = ()
+    transcript: str = ""
+    segments: tuple[Segment, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, times in seconds."""
+        return asdict(self)
+
+
+def evidence_text(tags: Sequence[Tag], transcript: str) -> str:
+    """The marked text that a language model reads after a recording; empty when nothing is known.
+
+    >>> evidence_text([Tag("dog bark", 0.0, 0.8, 0.91)], "Good morning.")
+    '[sounds: dog bark 0.0-0.8 s]\\n[speech: Good morning.]'
+    """
+    lines = []
+    if tags:
+        ordered = sorted(sorted(tags, key=lambda t: -t.score)[:MOST_TAGS], key=lambda t: (t.start, -t.score))
+        lines.append("[sounds: " + ", ".join(f"{t.label} {t.start:.1f}-{t.end:.1f} s" for t in ordered) + "]")
+    if transcript.strip():
+        lines.append(f"[speech: {' '.join(transcript.split())}]")
+    return "\n".join(lines)

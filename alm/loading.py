@@ -1,0 +1,104 @@
+"""`alm.load`: a preset, its weights and its adapter, ready to talk."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alm.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from alm.assistant import Assistant
+
+ADAPTER_MODEL_FIELDS = (
+    "branches",
+    "early_audio",
+    "window_seconds",
+    "overlap_seconds",
+    "tag_labels",
+    "lora_on_text_only",
+)
+"""Fields of the model's configuration that a trained adapter fixes."""
+
+
+def load(
+    preset: str = "tiny",
+    *,
+    adapter: str | Path | None = None,
+    evidence: bool | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Assistant:
+    """A ready assistant.
+
+    Args:
+        preset: a name of `alm.presets.names()`.
+        adapter: folder of a trained adapter instead of the one that ships with the preset.
+        evidence: whether event tags and transcript are given to the language model as text; the preset decides if None.
+
+    Raises:
+        PresetError, WeightsError, CheckpointError: what was asked for is unknown, missing or damaged.
+    """
+    import torch
+
+    from alm import weights
+    from alm.adapters import load_adapter
+    from alm.assistant import Assistant
+    from alm.building import build_config, build_model, build_processor
+    from alm.hearing import Ears
+    from alm.presets import load_preset
+    from alm.transcription import Transcriber
+
+    chosen = load_preset(preset)
+    folder = Path(adapter) if adapter is not None else chosen.adapter
+    changes = adapter_fields(folder) if folder else {}
+    base = weights.ensure(chosen.weights)
+    folders = {"whisper": base.whisper, "aisfx": base.aisfx}
+    config = build_config(chosen, base.llm, folders, changes)
+    with quiet_libraries():
+        model = build_model(config, base.llm, folders, device, dtype or torch.float32)
+        if folder:
+            load_adapter(model, folder)
+    processor = build_processor(config, base.llm, chosen.audio_token)
+    ears = Ears(model, processor, Transcriber(base.transcriber))
+    return Assistant(model.eval(), processor, ears, chosen, chosen.evidence if evidence is None else evidence, folder)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No progress bar for a load of two seconds, and no word from bitsandbytes about kernels that nobody asked for."""
+    from transformers.utils import logging as transformers_logging
+
+    chatty, bars = logging.getLogger("bitsandbytes"), transformers_logging.is_progress_bar_enabled()
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatty.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def adapter_fields(folder: Path) -> dict[str, Any]:
+    """The configuration fields that an adapter was trained with.
+
+    Raises:
+        CheckpointError: the folder has no readable `alm_adapter.json`.
+    """
+    path = folder / "alm_adapter.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["model"]
+        encoders = {n: {k: v for k, v in e.items() if k != "config"} for n, e in stored["encoders"].items()}
+        return {"encoders": encoders, **{k: stored[k] for k in ADAPTER_MODEL_FIELDS if k in stored}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: no readable adapter ({type(error).__name__}); give a folder that the training's export wrote"
+        ) from error

@@ -1,0 +1,253 @@
+"""Processor: recordings and messages in, model inputs out. Native to transformers (`AutoProcessor`, `pipeline`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
+
+from alm.audio import Waveform, load_audio, windows
+from alm.configuration import AlmConfig
+from alm.encoders import front_end, front_end_from_dict
+from alm.errors import AudioError, ConversationError
+from alm.messages import Encoded, MessageEncoder
+
+SHORTEST_SECONDS = 0.5
+"""Windows shorter than this are filled up with silence: the sound CNN needs eight frames to pool over."""
+PEAK = 0.7
+"""Recordings are brought to this peak, as the sound CNN's training material was; the same for all their windows."""
+MOST_GAIN = 32.0
+"""30 dB at most, so that near silence stays near silence."""
+
+
+class AlmFeatureExtractor(FeatureExtractionMixin):
+    """Cuts recordings into windows and makes the spectrogram that each encoder wants."""
+
+    model_input_names: ClassVar[list[str]] = ["audio_windows"]
+
+    def __init__(
+        self,
+        encoders: dict[str, dict[str, Any]] | None = None,
+        window_seconds: float = 10.0,
+        overlap_seconds: float = 1.0,
+        max_audio_seconds: float = 1800.0,
+        tokens_per_window: int = 16,
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            encoders: name of each encoder to its front end, as `FrontEnd.to_dict` describes it.
+            tokens_per_window: audio positions that the model gives one window.
+        """
+        super().__init__(**kwargs)
+        self.encoders = dict(encoders or {})
+        self.window_seconds = window_seconds
+        self.overlap_seconds = overlap_seconds
+        self.max_audio_seconds = max_audio_seconds
+        self.tokens_per_window = tokens_per_window
+
+    @classmethod
+    def of(cls, config: AlmConfig) -> AlmFeatureExtractor:
+        return cls(
+            encoders={n: front_end(e.family, e.config).to_dict() for n, e in config.encoder_configs.items()},
+            window_seconds=config.window_seconds,
+            overlap_seconds=config.overlap_seconds,
+            max_audio_seconds=config.max_audio_seconds,
+            tokens_per_window=config.tokens_per_window,
+        )
+
+    def spans(self, recording: Waveform) -> list[tuple[float, float]]:
+        """Start and end in seconds of each window.
+
+        Raises:
+            AudioError: the recording is longer than `max_audio_seconds`.
+        """
+        if recording.seconds > self.max_audio_seconds:
+            raise AudioError(
+                f"{recording.source}: {recording.seconds:.1f} s is longer than the limit of "
+                f"{self.max_audio_seconds:.0f} s; cut it, or load the model with a larger max_audio_seconds"
+            )
+        return windows(recording.seconds, self.window_seconds, self.overlap_seconds)
+
+    def count_windows(self, recording: Waveform) -> int:
+        return len(self.spans(recording))
+
+    def __call__(self, recordings: Sequence[Waveform], **_: Any) -> BatchFeature:
+        """`<name>_features` `[windows, frames, bins]`, their `<name>_mask`, and `audio_windows` `[recordings]`."""
+        spans = [self.spans(r) for r in recordings]
+        cuts = [(r, span) for r, own in zip(recordings, spans, strict=True) for span in own]
+        data = self._spectrograms(cuts)
+        data["audio_windows"] = torch.tensor([len(own) for own in spans], dtype=torch.long)
+        return BatchFeature(data)
+
+    def features(self, recording: Waveform, spans: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
+        """Spectrograms and masks of some windows of one recording."""
+        return self._spectrograms([(recording, span) for span in spans])
+
+    def _spectrograms(self, cuts: Sequence[tuple[Waveform, tuple[float, float]]]) -> dict[str, Tensor]:
+        data: dict[str, Tensor] = {}
+        for name, settings in self.encoders.items():
+            make = front_end_from_dict(settings)
+            pictures = [make(_cut(recording, span, make.sample_rate)) for recording, span in cuts]
+            data[f"{name}_features"], data[f"{name}_mask"] = _stack(pictures, make.bins)
+        return data
+
+
+def _cut(recording: Waveform, span: tuple[float, float], rate: int) -> NDArray[np.float32]:
+    """Samples of one window at an encoder's rate (each window is resampled by itself, so memory stays bounded)."""
+    gain = min(PEAK / max(float(np.abs(recording.samples).max()), 1e-9), MOST_GAIN)
+    samples, shortest = recording.segment(*span).resampled(rate), int(SHORTEST_SECONDS * rate)
+    return np.pad(samples * np.float32(gain), (0, max(0, shortest - len(samples))))
+
+
+def _stack(spectrograms: list[NDArray[np.float32]], bins: int) -> tuple[Tensor, Tensor]:
+    longest = max((len(s) for s in spectrograms), default=0)
+    features = torch.zeros(len(spectrograms), longest, bins)
+    mask = torch.zeros(len(spectrograms), longest, dtype=torch.bool)
+    for row, spectrogram in enumerate(spectrograms):
+        features[row, : len(spectrogram)] = torch.from_numpy(spectrogram)
+        mask[row, : len(spectrogram)] = True
+    return features, mask
+
+
+def open_part(part: dict[str, Any]) -> Waveform:
+    """The recording of one `{"type": "audio"}` part: `audio` (waveform, array with `sampling_rate`, bytes) or `path`.
+
+    Raises:
+        ConversationError: no recording, or a URL (nothing is ever fetched here).
+    """
+    value = part.get("audio", part.get("path"))
+    if value is None:
+        raise ConversationError(
+            "an audio part has neither 'audio' nor 'path'; URLs are not fetched, pass the file itself"
+        )
+    if isinstance(value, str) and "://" in value:
+        raise ConversationError(f"{value[:80]!r} is a URL; download the recording and pass the file")
+    return load_audio(value, rate=part.get("sampling_rate"))
+
+
+class AlmProcessor(ProcessorMixin):
+    """Feature extractor and tokenizer of the model; use [`apply_chat_template`] for anything people wrote."""
+
+    def __init__(
+        self,
+        feature_extractor: AlmFeatureExtractor,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
+        audio_token: str = "<|audio|>",
+    ) -> None:
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
+        self.audio_token = audio_token
+        self.audio_token_id = int(tokenizer.convert_tokens_to_ids(audio_token))
+
+    @property
+    def model_input_names(self) -> list[str]:
+        names = [n + s for n in self.feature_extractor.encoders for s in ("_features", "_mask")]
+        return ["input_ids", "attention_mask", *names, "audio_windows"]
+
+    def encoder(self, chat_template: str | None = None) -> MessageEncoder:
+        """The message encoder of this tokenizer and window layout."""
+        return MessageEncoder(
+            tokenizer=self.tokenizer,
+            audio_token_id=self.audio_token_id,
+            tokens_per_window=self.feature_extractor.tokens_per_window,
+            count_windows=self.feature_extractor.count_windows,
+            open_recording=open_part,
+            chat_template=chat_template or self.chat_template,
+        )
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, Any]] | list[list[dict[str, Any]]],
+        chat_template: str | None = None,
+        *,
+        add_generation_prompt: bool = True,
+        tokenize: bool = True,
+        return_dict: bool = True,
+        return_labels: bool = False,
+        padding_side: str = "left",
+        **_: Any,
+    ) -> Any:
+        """Model inputs of one conversation or of a batch of them.
+
+        Args:
+            return_labels: add `labels` `[batch, time]`: -100 everywhere but on the assistant's answers.
+            padding_side: `left` to generate, either to train.
+        """
+        one = not conversation or isinstance(conversation[0], dict)
+        batch: Any = [conversation] if one else conversation
+        if not tokenize:
+            texts = [self._as_text(c, chat_template, add_generation_prompt) for c in batch]
+            return texts[0] if one else texts
+        encoder = self.encoder(chat_template)
+        encoded = [encoder.encode(c, add_generation_prompt) for c in batch]
+        inputs = self.collate(encoded, return_labels, padding_side)
+        return inputs if return_dict else inputs["input_ids"]
+
+    def _as_text(self, conversation: list[dict[str, Any]], template: str | None, prompt: bool) -> str:
+        """The prompt as text, for people to read; control tokens in user text look like control tokens here."""
+        encoded = self.encoder(template).encode(conversation, prompt)
+        return str(self.tokenizer.decode(encoded.ids))
+
+    def collate(
+        self, encoded: Sequence[Encoded], return_labels: bool = False, padding_side: str = "left"
+    ) -> BatchFeature:
+        """Pad encoded conversations to one batch and make the features of their recordings, in order."""
+        longest = max(len(e.ids) for e in encoded)
+        pad = partial(_pad, longest=longest, left=padding_side == "left")
+        filler = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        data: dict[str, Any] = {
+            "input_ids": torch.tensor([pad(e.ids, filler) for e in encoded]),
+            "attention_mask": torch.tensor([pad([1] * len(e.ids), 0) for e in encoded]),
+        }
+        if return_labels:
+            rows = [[i if a else -100 for i, a in zip(e.ids, e.answer, strict=True)] for e in encoded]
+            data["labels"] = torch.tensor([pad(r, -100) for r in rows])
+        if recordings := [r for e in encoded for r in e.recordings]:
+            data.update(self.feature_extractor(recordings))
+        return BatchFeature(data)
+
+    def __call__(
+        self,
+        text: str | list[str] | None = None,
+        audio: Waveform | list[Waveform] | None = None,
+        sampling_rate: int | None = None,
+        padding_side: str = "left",
+        **_: Any,
+    ) -> BatchFeature:
+        """Trusted text with `audio_token` where each recording goes (text of people: [`apply_chat_template`]).
+
+        Raises:
+            ConversationError: the number of placeholders and recordings differ.
+        """
+        texts = [text] if isinstance(text, str) else list(text or [])
+        given = [] if audio is None else list(audio) if isinstance(audio, list | tuple) else [audio]
+        recordings = [load_audio(a, rate=sampling_rate) for a in given]
+        wanted = sum(t.count(self.audio_token) for t in texts)
+        if wanted != len(recordings):
+            raise ConversationError(
+                f"the text has {wanted} places ({self.audio_token}) for {len(recordings)} recordings; give one each"
+            )
+        left = iter(recordings)
+        encoded = [self._placed(t, [next(left) for _ in range(t.count(self.audio_token))]) for t in texts]
+        return self.collate(encoded, padding_side=padding_side)
+
+    def _placed(self, text: str, recordings: list[Waveform]) -> Encoded:
+        counts = [self.feature_extractor.count_windows(r) for r in recordings]
+        ids: list[int] = []
+        for index, piece in enumerate(text.split(self.audio_token)):
+            if index:
+                ids += [self.audio_token_id] * (counts[index - 1] * self.feature_extractor.tokens_per_window)
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
+        return Encoded(ids, [False] * len(ids), recordings, counts)
+
+
+def _pad(row: list[int], filler: int, longest: int, left: bool) -> list[int]:
+    padding = [filler] * (longest - len(row))
+    return padding + row if left else row + padding

@@ -1,0 +1,47 @@
+"""Files that are whole or absent: written beside their place, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+TEMPORARY = ".part-"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step; a kill at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Delete temporary files of interrupted writes under `folder`; gives their number."""
+    leftovers = [path for path in folder.rglob(f"{TEMPORARY}*") if path.is_file()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put `source` at `target` too: as a hard link where the file system can, else as an atomic copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:
+        write_bytes(target, source.read_bytes())

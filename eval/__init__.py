@@ -1,0 +1,1 @@
+"""Evaluation: each figure of the documentation comes from one command, `python -m eval NAME`."""

@@ -1,0 +1,200 @@
+"""The commands `alm chat` and `alm batch`. Nothing heavy is imported before one of them runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from alm.cli import Adapter, AsJson, EvidenceSwitch, Preset, Quiet, load_assistant
+from alm.errors import ConfigError
+from alm.terminal import console, printable, progress_bars, write_json
+
+if TYPE_CHECKING:
+    from serve.batch import Answerer, BatchSettings, Outcome
+
+_ROWS_FAILED = 1
+_PROBLEMS_SHOWN = 20
+_PLAIN_PROGRESS_SECONDS = 30.0
+
+
+def chat(
+    preset: Preset = "tiny",
+    adapter: Adapter = None,
+    evidence: EvidenceSwitch = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 7860,
+    share: Annotated[bool, typer.Option("--share", help="Make a public link through gradio.live.")] = False,
+    auth: Annotated[
+        str | None,
+        typer.Option(envvar="ALM_CHAT_AUTH", help="USER:PASSWORD that the page asks for.", show_default=False),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    max_file_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 50,
+    max_recordings: Annotated[int, typer.Option(min=1, help="Recordings in one conversation.")] = 12,
+    max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one conversation.")] = 1800.0,
+    max_conversations: Annotated[int, typer.Option(min=1, help="Conversations kept at a time.")] = 32,
+    max_queue: Annotated[int, typer.Option(min=1, help="Questions that may wait for the model.")] = 32,
+) -> None:
+    """Open the chat page: recordings and questions in the browser, over several turns.
+
+    \b
+    alm chat
+    alm chat --port 8000 --no-browser
+    alm chat --host 0.0.0.0 --auth me:secret
+    """
+    from serve.chat import PageSettings, open_page
+    from serve.limits import ChatLimits
+
+    limits = ChatLimits(
+        max_file_megabytes=max_file_megabytes,
+        max_recordings=max_recordings,
+        max_seconds=max_seconds,
+        max_conversations=max_conversations,
+        max_queue=max_queue,
+    )
+    page = PageSettings(host, port, share=share, auth=parse_auth(auth, host), open_browser=browser)
+    assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
+    open_page(assistant, limits, page)
+
+
+def batch(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.jsonl", help="Rows with id, messages, audios.", show_default=False)
+    ],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="OUT.jsonl", help="The same rows with answers.", show_default=False)
+    ] = None,
+    preset: Preset = "tiny",
+    adapter: Adapter = None,
+    evidence: EvidenceSwitch = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, max=8192, help="Longest answer in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 takes the likeliest token.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="For temperatures above 0; the same for each row.")] = 0,
+    on_error: Annotated[Literal["skip", "stop"], typer.Option(help="What to do when a row fails.")] = "skip",
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try failed rows again.")] = False,
+    details: Annotated[bool, typer.Option("--details", help="Add usage and evidence to each row.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Answer at most so many rows now.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check rows and recordings, write nothing.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer a file of questions; run it again to go on where it stopped.
+
+    Rows are `{"id", "messages", "audios"}`, one per line: `<audio>` in a user message marks each recording,
+    paths in `audios` are relative to the input file. The output has the same rows plus `answer`, or `error`.
+    Exit code 0: all answered; 1: some rows failed; 2: nothing could be done.
+
+    \b
+    alm batch questions.jsonl answers.jsonl
+    alm batch questions.jsonl --dry-run
+    alm batch questions.jsonl answers.jsonl --retry-errors
+    """
+    from serve.batch import BatchPolicy, BatchSettings, run_batch, validate
+
+    if dry_run:
+        with _progress("checking", quiet=quiet or as_json) as on_row:
+            outcome = validate(source, on_row)
+        _finish(outcome, "usable", as_json=as_json, quiet=quiet, code=2)
+        return
+    if target is None:
+        raise ConfigError("the output file is missing: alm batch IN.jsonl OUT.jsonl")
+    chosen = str(adapter.resolve()) if adapter else None
+    settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed)
+    policy = BatchPolicy(on_error == "stop", retry_errors, details, limit)
+    with _progress("answering", quiet=quiet or as_json) as on_row:
+        outcome = run_batch(source, target, settings, policy, lambda: _answerer(settings), on_row)
+    _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
+
+
+def parse_auth(text: str | None, host: str) -> tuple[str, str] | None:
+    """User and password of `USER:PASSWORD`.
+
+    Raises:
+        ConfigError: one of them is empty.
+    """
+    if text is None:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            console().print(
+                f"Note: the page on {printable(host)} is open to everybody who reaches this machine; "
+                "--auth USER:PASSWORD asks for a password."
+            )
+        return None
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise ConfigError("--auth needs USER:PASSWORD, both not empty")
+    return user, password
+
+
+def _answerer(settings: BatchSettings) -> Answerer:
+    from serve.batch import answerer
+
+    assistant = load_assistant(
+        settings.preset,
+        adapter=Path(settings.adapter) if settings.adapter else None,
+        evidence=settings.evidence,
+    )
+    return answerer(assistant, settings)
+
+
+@contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    screen = console()
+    last = time.monotonic()
+    with progress_bars(quiet=quiet) as bars:
+        task = bars.add_task(what, total=None, note="")
+
+        def on_row(outcome: Outcome) -> None:
+            nonlocal last
+            done = outcome.already + outcome.answered + outcome.failed
+            bars.update(task, total=outcome.total, completed=done, note=_rate(outcome))
+            now = time.monotonic()
+            if not quiet and not screen.is_terminal and now - last >= _PLAIN_PROGRESS_SECONDS:
+                last = now
+                screen.print(f"{what}: {done} of {outcome.total} rows, {_rate(outcome)}")
+
+        yield on_row
+
+
+def _rate(outcome: Outcome) -> str:
+    failed = f", {outcome.failed} failed" if outcome.failed else ""
+    if outcome.seconds <= 0:
+        return f"0 rows/s{failed}"
+    rows = (outcome.answered + outcome.failed) / outcome.seconds
+    return f"{rows:.2f} rows/s, {outcome.audio_seconds / outcome.seconds:.1f} s of audio/s{failed}"
+
+
+def _finish(outcome: Outcome, what: str, *, as_json: bool, quiet: bool, code: int) -> None:
+    """Say what happened; leave with `code` when a row failed."""
+    failed = outcome.failed + outcome.failed_before
+    if as_json:
+        write_json(outcome)
+    else:
+        screen = console()
+        if not quiet:
+            screen.print(_summary(outcome, what))
+        for problem in outcome.problems[-_PROBLEMS_SHOWN:]:
+            screen.print(f"  {printable(problem, keep='')}")
+        if failed and what == "answered":
+            screen.print(f"{failed} rows hold an error; --retry-errors tries them again.")
+    if failed:
+        raise typer.Exit(code)
+
+
+def _summary(outcome: Outcome, what: str) -> str:
+    parts = [f"{outcome.answered} rows {what}", f"{outcome.failed} failed"]
+    if outcome.already:
+        parts.append(f"{outcome.already} were done before")
+    if outcome.seconds:
+        parts.append(_rate(outcome).removesuffix(f", {outcome.failed} failed"))
+    if outcome.repaired_bytes:
+        parts.append(f"a torn last line of {outcome.repaired_bytes} bytes was cut off")
+    rest = outcome.total - outcome.already - outcome.answered - outcome.failed
+    if rest:
+        parts.append(f"{rest} still open")
+    return ", ".join(parts) + f" (of {outcome.total})"

@@ -1,0 +1,52 @@
+"""Bounds of the chat page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alm.audio import AudioLimits
+from alm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ChatLimits:
+    """What one conversation, and the page as a whole, may take.
+
+    Raises:
+        ConfigError: a bound is not positive.
+    """
+
+    max_file_megabytes: int = 50
+    """Size of one upload."""
+    max_recordings_per_turn: int = 4
+    """Recordings that one question may bring."""
+    max_recordings: int = 12
+    """Recordings in one conversation."""
+    max_recording_seconds: float = 600.0
+    """Length of one recording."""
+    max_seconds: float = 1800.0
+    """Length of all recordings of one conversation."""
+    max_question_characters: int = 4000
+    """Length of one question."""
+    max_new_tokens: int = 512
+    """Upper end of the slider for the length of an answer."""
+    max_conversations: int = 32
+    """Conversations kept at a time; the one unused for longest makes room."""
+    max_held_megabytes: int = 1024
+    """Decoded audio of all conversations; beyond it, too, the one unused for longest makes room."""
+    max_idle_minutes: float = 120.0
+    """A conversation unused for so long is dropped."""
+    max_queue: int = 32
+    """Questions that may wait for the model."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}; it must be above 0")
+
+    def audio(self) -> AudioLimits:
+        """The same bounds for the decoder."""
+        return AudioLimits(
+            max_file_bytes=self.max_file_megabytes * 2**20,
+            max_seconds=min(self.max_recording_seconds, self.max_seconds),
+        )

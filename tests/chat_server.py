@@ -1,0 +1,33 @@
+"""Serves the chat page for browser tests: `python chat_server.py PORT DELAY [USER:PASSWORD]`.
+
+With a delay below 0 it is the real assistant's page, else the stand-in's, which waits so long between words.
+Ends when its standard input closes, so that it never outlives the test that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import assistant_double
+
+from alm.cli import load_assistant
+from serve.chat import PageSettings, open_page
+from serve.cli import parse_auth
+from serve.limits import ChatLimits
+
+
+def main() -> None:
+    port, delay = int(sys.argv[1]), float(sys.argv[2])
+    limits = ChatLimits(max_file_megabytes=2, max_recordings=4, max_recording_seconds=30.0, max_seconds=60.0)
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    auth = parse_auth(sys.argv[3], "127.0.0.1") if len(sys.argv) > 3 else None
+    page = PageSettings(port=port, auth=auth, open_browser=False)
+    assistant: Any = load_assistant("tiny") if delay < 0 else assistant_double.Assistant(delay_seconds=delay)
+    open_page(assistant, limits, page)
+
+
+if __name__ == "__main__":
+    main()

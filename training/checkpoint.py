@@ -1,0 +1,144 @@
+"""Checkpoints of a run: atomic folders of safetensors and JSON, from which a run goes on bit for bit.
+
+No generator state is kept: every random number depends on (seed, stage, step), so the step is the state.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from alm.errors import CheckpointError
+from training.atomic import is_whole, remove_leftovers, whole_folder, write_json
+from training.groups import group_of, learned_state, load_learned
+
+KEPT = 2
+
+
+@dataclass
+class Progress:
+    """Where a run is."""
+
+    stage: str
+    step: int = 0
+    best: float | None = None
+    best_step: int = -1
+    waited: int = 0
+    """Validations since the best one."""
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def save(folder: Path, model: nn.Module, extra: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress,
+         names: dict[str, nn.Parameter]) -> Path:  # fmt: skip
+    """Write `checkpoints/<stage>-<step>`; older ones but the last are deleted afterwards."""
+    target = folder / "checkpoints" / f"{progress.stage}-{progress.step:07d}"
+    with whole_folder(target) as temporary:
+        save_file(model_state(model, names), temporary / "model.safetensors")
+        save_file(_optimizer_state(optimizer, extra, names), temporary / "optimizer.safetensors")
+        (temporary / "progress.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+    for old in [c for c in _of_stage(folder, progress.stage) if c != target][: -(KEPT - 1)]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def model_state(model: nn.Module, names: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """What a checkpoint keeps of the model: what any stage learns, and whatever this one trains besides."""
+    own = {n: p.detach() for n, p in names.items() if group_of(n) in ("llm", "encoder")}
+    return {n: t.contiguous().clone() for n, t in {**learned_state(model), **own}.items()}
+
+
+def _named(extra: nn.Module, names: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    return {**names, **{f"extra.{n}": p for n, p in extra.named_parameters()}}
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, extra: nn.Module, names: dict[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    tensors = {f"extra.{n}": p.detach().clone() for n, p in extra.named_parameters()}
+    for name, parameter in _named(extra, names).items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).clone().contiguous()
+    return tensors
+
+
+def latest(folder: Path, stage: str) -> Path | None:
+    """The newest whole checkpoint of a stage."""
+    checkpoints = _of_stage(folder, stage)
+    return checkpoints[-1] if checkpoints else None
+
+
+def _of_stage(folder: Path, stage: str) -> list[Path]:
+    root = folder / "checkpoints"
+    if root.is_dir():
+        remove_leftovers(root)
+    return [c for c in sorted(root.glob(f"{stage}-*")) if is_whole(c)]
+
+
+def restore(checkpoint: Path, model: nn.Module, extra: nn.Module, optimizer: torch.optim.Optimizer,
+            names: dict[str, nn.Parameter]) -> Progress:  # fmt: skip
+    """Set model, optimizer and progress to a checkpoint.
+
+    Raises:
+        CheckpointError: damaged, or of another configuration.
+    """
+    tensors = read(checkpoint / "optimizer.safetensors")
+    load_learned(model, _fitting(read(checkpoint / "model.safetensors"), model, checkpoint))
+    known = _named(extra, names)
+    with torch.no_grad():
+        for name, parameter in extra.named_parameters():
+            parameter.copy_(tensors.pop(f"extra.{name}"))
+    for key, value in tensors.items():
+        name, part = key.rsplit("|", 1)
+        if name not in known:
+            raise CheckpointError(f"{checkpoint}: optimizer state of {name!r}, which this stage does not train")
+        optimizer.state[known[name]][part] = value
+    return Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+
+
+def _fitting(state: dict[str, Tensor], model: nn.Module, source: Path) -> dict[str, Tensor]:
+    own = dict(model.named_parameters())
+    wrong = [n for n, t in state.items() if n not in own or own[n].shape != t.shape]
+    missing = sorted(set(learned_state(model)) - set(state))
+    if wrong or missing:
+        raise CheckpointError(
+            f"{source} is of another model: {len(wrong)} tensors do not fit ({', '.join(wrong[:3])}), "
+            f"{len(missing)} are missing ({', '.join(missing[:3])})"
+        )
+    return state
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; `CheckpointError` when it is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); delete its folder to go on from an earlier one"
+        ) from error
+
+
+def save_weights(
+    folder: Path, name: str, model: nn.Module, names: dict[str, nn.Parameter], about: dict[str, Any]
+) -> None:
+    """Weights alone, under `stages/<name>`."""
+    with whole_folder(folder / "stages" / name) as temporary:
+        save_file(model_state(model, names), temporary / "model.safetensors")
+        write_json(temporary / "about.json", about)
+
+
+def load_weights(folder: Path, name: str, model: nn.Module) -> dict[str, Any] | None:
+    """Set the model to what [`save_weights`] wrote and give its facts; None when there is nothing whole."""
+    source = folder / "stages" / name
+    if not is_whole(source):
+        return None
+    load_learned(model, _fitting(read(source / "model.safetensors"), model, source))
+    facts: dict[str, Any] = json.loads((source / "about.json").read_text(encoding="utf-8"))
+    return facts

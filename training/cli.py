@@ -1,0 +1,137 @@
+"""`python -m training`: features, transcripts, run, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alm.errors import AlmError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Train the adapter: cache features, run the curriculum, export."
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="YAML file of the run.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run instead of the configuration's.")]
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+@app.command()
+def features(
+    config: ConfigPath,
+    splits: Annotated[str, typer.Option(help="Splits of labelled sounds to cache, with commas.")] = "train,dev",
+) -> None:
+    """Cache the frozen encoders' features of every recording that training uses."""
+    import torch
+
+    from training.config import load_config
+    from training.features import Extractor, Report
+    from training.models import find_base, make_ear
+    from training.run import recordings
+
+    settings = load_config(config)
+    torch.set_num_threads(settings.threads)
+    extractor = Extractor(make_ear(settings, find_base(settings)), Path(settings.data.cache), settings.data.max_windows)
+    shown = [time.monotonic()]
+
+    def show(report: Report, total: int) -> None:
+        if time.monotonic() - shown[0] > 15:
+            shown[0] = time.monotonic()
+            _say(f"{report.cached} of {total} recordings, {report.cached / max(report.seconds, 1e-9):.1f} a second")
+
+    for group in recordings(settings.data, splits.split(",")):
+        report = extractor.run(group, show)
+        _say(
+            f"{report.cached} cached, {report.known} were there, {report.too_long} too long, "
+            f"{len(report.refused)} refused"
+        )
+        for line in report.refused[:20]:
+            _say(line)
+
+
+@app.command()
+def transcripts(config: ConfigPath) -> None:
+    """Let Whisper write down what is said in the recordings of the rows."""
+    from alm.transcription import Transcriber
+    from data_prep.records import read_records
+    from training.config import load_config
+    from training.knowledge import transcribe
+    from training.models import find_base
+    from training.run import expand
+
+    settings = load_config(config)
+    if not settings.data.transcripts:
+        raise typer.BadParameter("the configuration's data.transcripts names no file")
+    rows = [r for f in expand(settings.data.records) for r in read_records(f) if r.split != "test"]
+    paths = list(dict.fromkeys(Path(a) for r in rows for a in r.audios))
+
+    def show(done: int) -> None:
+        if done % 200 == 0:
+            _say(f"{done} of {len(paths)} recordings")
+
+    made = transcribe(Transcriber(find_base(settings).transcriber), paths, Path(settings.data.transcripts), show)
+    _say(f"{made} transcripts written")
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    stage: Annotated[str | None, typer.Option(help="Run only this stage, on top of the ones that are done.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that exists.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and stop.")] = False,
+    out: OutOption = None,
+) -> None:
+    """Run the curriculum; end it with SIGTERM at any time and go on with --resume."""
+    from training.config import load_config
+    from training.run import Run
+
+    settings = load_config(config)
+    folder = out or Path(settings.out)
+    if (folder / "log.jsonl").is_file() and not (resume or dry_run):
+        raise typer.BadParameter(f"{folder} holds a run; add --resume to go on, or give another --out")
+    if stage is not None:
+        settings.stage(stage)
+    session = Run(settings, folder, _say)
+    if dry_run:
+        from training.estimate import describe
+
+        for line in describe(session):
+            _say(line)
+        return
+    if not session.go(stage):
+        raise typer.Exit(0)
+
+
+@app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    adapter: Annotated[Path, typer.Argument(help="Folder to write.")],
+    stage: Annotated[str | None, typer.Option(help="After this stage instead of the last finished one.")] = None,
+) -> None:
+    """Write the trained adapter."""
+    from training.config import RunConfig, build
+    from training.export import write_adapter
+
+    values: dict[str, Any] = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    size = write_adapter(build(RunConfig, values, str(run_folder / "config.json")), run_folder, adapter, stage)
+    _say(f"{adapter}: {size / 2**20:.1f} MiB")
+
+
+def main() -> None:
+    """Entry point: typed errors become one line and exit code 2."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except AlmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,228 @@
+"""Configuration of a training run: one YAML file, frozen dataclasses, unknown keys are errors."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alm.errors import ConfigError
+
+T = TypeVar("T")
+
+KINDS = ("align", "language")
+GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder")
+"""Names of what may be trained; see `training.groups`."""
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the corpus lies. Relative paths count from the folder of each list."""
+
+    clips: tuple[str, ...] = ()
+    """Lists of labelled clips (`clips.jsonl` of an audio store)."""
+    scenes: tuple[str, ...] = ()
+    """Lists of composed scenes (`scenes.jsonl`); missing files are an error."""
+    records: tuple[str, ...] = ()
+    """Instruction records: JSONL files or patterns."""
+    classes: str = "data_prep/manifest/classes.csv"
+    """Class table: name, group, phrase, synonyms."""
+    cache: str = "features"
+    """Folder of the cached features."""
+    transcripts: str = ""
+    """Whisper's transcripts of the recordings of the rows; `python -m training transcripts` writes them."""
+    texts: tuple[str, ...] = ()
+    """Lists (JSON lines with `audio` and `text` or `transcript`) that stand in for missing transcripts."""
+    max_windows: int = 6
+    """Longer recordings are not trained on; how many were left out is printed."""
+    max_class_clips: int = 400
+    """Of a class with more clips in a split, only so many are cached besides those of the rows."""
+    all_scenes: bool = False
+    """Cache composed scenes that no row uses, too."""
+    min_class_clips: int = 2
+    """Classes with fewer training clips get no tag."""
+    classes_without_tag: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """LoRA on the language model."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    from_start_layer: bool = True
+    """Only layers that meet the audio."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Changes to cached features; each with its own probability or size, 0 for never."""
+
+    join: float = 0.0
+    """Probability that a second clip follows the first in the same window (stage `align`)."""
+    time_mask: float = 0.0
+    """Probability of hiding one stretch of up to 30 % of the frames."""
+    noise: float = 0.0
+    """Gaussian noise, as a part of each feature's spread."""
+    mixup: float = 0.0
+    """Weight of mixed pooled features in the tag head's loss."""
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """How often training rows carry the evidence text."""
+
+    tags: float = 0.6
+    """Probability that tags are given."""
+    transcript: float = 0.9
+    """Probability that a known transcript is given."""
+    wrong: float = 0.1
+    """Probability that a tag is replaced by another class, so that the text is not trusted blindly."""
+    folds: int = 4
+    """Tag heads that each leave out a part of the sources: tags of training clips come from a head that never saw
+    them."""
+    fold_steps: int = 400
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of the curriculum."""
+
+    name: str
+    kind: str
+    train: tuple[str, ...]
+    """Groups that learn."""
+    steps: int
+    lr: Mapping[str, float] = field(default_factory=dict)
+    """Peak learning rate of each group."""
+    batch_size: int = 16
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    """Task to weight in the mix; empty: all, by the square root of their size."""
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
+    eval_every_steps: int = 100
+    eval_rows: int = 24
+    """Rows a task of the validation."""
+    patience: int = 0
+    """Validations without improvement before the stage ends; 0: never."""
+    samples: int = 4
+    """Answers written out at each validation."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"stage {self.name}: kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        if unknown := sorted((set(self.train) | set(self.lr)) - set(GROUPS)):
+            raise ConfigError(f"stage {self.name}: no group {unknown[0]!r}; groups are {', '.join(GROUPS)}")
+        if missing := sorted(set(self.train) - set(self.lr)):
+            raise ConfigError(f"stage {self.name}: lr has no value for {', '.join(missing)}")
+        for name in ("steps", "batch_size", "eval_every_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run depends on besides the data and the base weights."""
+
+    preset: str
+    data: DataConfig
+    stages: tuple[StageConfig, ...]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the preset's model configuration to replace."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    seed: int = 1
+    threads: int = 2
+    precision: str = "fp32"
+    device: str = "cpu"
+    save_every_minutes: float = 5.0
+    out: str = "runs/tiny"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+        names = [s.name for s in self.stages]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"two stages have one name: {', '.join(names)}")
+
+    def stage(self, name: str) -> StageConfig:
+        """The stage of that name; `ConfigError` when there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise ConfigError(f"no stage {name!r}; stages are {', '.join(s.name for s in self.stages)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """A run's configuration from YAML (or JSON); `changes` replace top-level keys.
+
+    Raises:
+        ConfigError: unreadable, unknown or repeated keys, or impossible values.
+    """
+    import yaml
+
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_strict_loader())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a readable configuration ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a configuration is a table of keys, not {type(values).__name__}")
+    return build(RunConfig, {**values, **(changes or {})}, str(path))
+
+
+def _strict_loader() -> Any:
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        """Repeated keys are errors."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(k) for k, _ in node.value]
+            if twice := [k for k in keys if keys.count(k) > 1]:
+                raise yaml.YAMLError(f"the key {twice[0]!r} is there twice, line {node.start_mark.line + 1}")
+            return super().construct_mapping(node, deep)
+
+    return Strict
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from plain values, checked by the annotations of its fields."""
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    ready = {k: _value(hints[k], v, f"{where}: {k}") for k, v in values.items()}
+    try:
+        return kind(**ready)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be a table, not {value!r}")
+        return build(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        inner = typing.get_args(hint)[0]
+        return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    plain = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (origin or hint,)
+    if hint is not Any and not (isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain)):
+        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, not {value!r}")
+    return value

@@ -1,0 +1,158 @@
+"""What the evidence text of training rows is made from: tags by heads that never saw the source, Whisper's transcripts.
+
+A tag head is nearly always right about the clips it was trained on. Evidence made by such a head would teach the
+language model to trust tags blindly, so tags of training recordings come from heads that left their source out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alm.aligner import Heard, pooled
+from alm.audio import load_audio, windows
+from alm.configuration import AlmConfig
+from alm.errors import AlmError
+from alm.evidence import Tag
+from alm.tagging import TagHead
+from alm.timeline import merge, tag_window
+from alm.transcription import Transcriber
+from training.atomic import write_json
+from training.config import EvidenceConfig
+from training.features import FeatureCache, Features, Item, collate
+from training.objective import rng_for, seed_for
+from training.sounds import Sampler, Sound, multi_hot
+
+POOL_BATCH = 128
+FOLD_BATCH = 128
+
+
+def fold_of(source: str, folds: int) -> int:
+    """The fold of one package, or of the first one of a composed scene."""
+    first = source.split("+")[0]
+    return int(hashlib.sha256(first.encode()).hexdigest()[:8], 16) % folds
+
+
+def pooled_features(sounds: Sequence[Sound], cache: FeatureCache) -> Tensor:
+    """Pooled features of the first window of each sound: `[sounds, features]`."""
+    parts = []
+    for first in range(0, len(sounds), POOL_BATCH):
+        items = [cache.find(s.path) for s in sounds[first : first + POOL_BATCH]]
+        parts.append(pooled(collate([_first(cache.read(i)) for i in items if i is not None], cache.frame_seconds)))
+    return torch.cat(parts)
+
+
+def _first(features: Features) -> Features:
+    return Features(
+        {n: h[:1] for n, h in features.hidden.items()},
+        {n: f[:1] for n, f in features.frames.items()},
+        features.seconds,
+        1,
+    )
+
+
+def train_heads(
+    make: Callable[[], TagHead],
+    sounds: Sequence[Sound],
+    cache: FeatureCache,
+    labels: Sequence[str],
+    config: EvidenceConfig,
+    seed: int,
+) -> list[TagHead]:
+    """One head for each fold, trained on all other folds' sources."""
+    features, wanted = pooled_features(sounds, cache), torch.from_numpy(multi_hot(sounds, labels))
+    heads = []
+    for fold in range(config.folds):
+        kept = [i for i, s in enumerate(sounds) if fold not in {fold_of(p, config.folds) for p in s.source.split("+")}]
+        sampler = Sampler.of([sounds[i] for i in kept], labels)
+        torch.manual_seed(seed_for(seed, "fold", fold))
+        head = make().train()
+        optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
+        for step in range(config.fold_steps):
+            index = torch.tensor([kept[i] for i in sampler.draw(FOLD_BATCH, rng_for(seed, "fold", fold, step))])
+            logits = head.net(features[index])
+            loss = F.binary_cross_entropy_with_logits(logits, wanted[index], reduction="none").sum(1).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        heads.append(head.eval())
+    return heads
+
+
+@torch.no_grad()
+def tags_of(head: TagHead, item: Item, cache: FeatureCache, config: AlmConfig) -> tuple[Tag, ...]:
+    """Events of a cached recording, as the assistant makes them."""
+    heard = collate([cache.read(item)], cache.frame_seconds)
+    spans = windows(item.seconds, config.window_seconds, config.overlap_seconds)
+    tags: list[Tag] = []
+    for row, (start, _) in enumerate(spans):
+        one: dict[str, Heard] = {n: h.window(row) for n, h in heard.items()}
+        tags += tag_window(head, one, config.tag_labels or [], start)
+    return tuple(merge([Tag(t.label, t.start, min(t.end, item.seconds), t.score) for t in tags]))
+
+
+def save_tags(path: Path, tags: dict[str, tuple[Tag, ...]]) -> None:
+    """Tags by recording, as JSON."""
+    rows = {
+        p: [[t.label, round(t.start, 3), round(t.end, 3), round(t.score, 4)] for t in own] for p, own in tags.items()
+    }
+    write_json(path, rows)
+
+
+def read_tags(path: Path) -> dict[str, tuple[Tag, ...]]:
+    """Inverse of [`save_tags`]."""
+    rows: dict[str, list[list[Any]]] = json.loads(path.read_text(encoding="utf-8"))
+    return {p: tuple(Tag(*own) for own in tags) for p, tags in rows.items()}
+
+
+def transcribe(
+    transcriber: Transcriber, paths: Iterable[Path], file: Path, show: Callable[[int], None] = lambda n: None
+) -> int:
+    """Append the transcript of every recording that `file` does not hold yet; gives how many were made."""
+    known, done = set(read_transcripts(file)), 0
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as stream:
+        for path in dict.fromkeys(paths):
+            if str(path) in known:
+                continue
+            try:
+                text = transcriber.transcribe(load_audio(path)).text
+            except AlmError:
+                continue  # the feature cache reports recordings that cannot be opened
+            stream.write(json.dumps({"path": str(path), "text": text}, ensure_ascii=False) + "\n")
+            stream.flush()
+            done += 1
+            show(done)
+    return done
+
+
+def read_transcripts(file: Path) -> dict[str, str]:
+    """Transcripts by path; a last line cut off by a kill is passed over."""
+    found: dict[str, str] = {}
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            found[row["path"]] = row["text"]
+    return found
+
+
+def read_texts(file: Path) -> dict[str, str]:
+    """What is said in the English recordings of a list of clips or utterances, by path."""
+    root = file.parent.parent if file.parent.name == "speech" else file.parent
+    found: dict[str, str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        text = row.get("transcript") or row.get("text") or ""
+        if text and str(row.get("language", "en")).startswith("en"):
+            found[str(root / row["audio"])] = text
+    return found

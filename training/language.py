@@ -1,0 +1,118 @@
+"""Language stages: the loss of the assistant's answers, through the whole model on cached features."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alm.modeling import AlmForConditionalGeneration
+from training.config import EvidenceConfig, StageConfig
+from training.groups import evaluating
+from training.objective import rng_for
+from training.rows import Batch, Collator, Row, by_task, schedule, with_noise
+
+EVAL_BATCH = 16
+BARE = EvidenceConfig(tags=0.0, transcript=0.0, wrong=0.0)
+TOLD = EvidenceConfig(tags=1.0, transcript=1.0, wrong=0.0)
+
+
+class LanguageObjective:
+    """Cross-entropy on answers; logits are made only where there is something to predict. Satisfies `Objective`."""
+
+    def __init__(
+        self,
+        model: AlmForConditionalGeneration,
+        stage: StageConfig,
+        rows: Sequence[Row],
+        collator: Collator,
+        seed: int,
+    ) -> None:
+        self.model, self.stage, self.collator, self.seed = model, stage, collator, seed
+        self.extra = nn.Module()
+        self.train = [r for r in rows if r.split == "train"]
+        key = f"{seed} {stage.name}"
+        self.batches = schedule(self.train, stage.tasks, stage.steps, stage.batch_size, key)
+        self.dev = _spread([r for r in rows if r.split == "dev"], stage)
+
+    def batch(self, step: int) -> Batch:
+        rng = rng_for(self.seed, self.stage.name, step)
+        rows = [self.train[i] for i in self.batches[step]]
+        return self.collator.batch(rows, self.stage.evidence, rng)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        each, where, _ = self._token_losses(batch, self.stage.augment.noise)
+        weights = batch.weights[where]
+        loss = (each * weights).sum() / weights.sum()
+        parts = {"tokens": float(batch.tokens), "token_loss": float(each.mean().detach())}
+        return loss, parts
+
+    def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss of every answer token, the row it belongs to, and whether the model's first choice is right."""
+        hidden = self.model.model(**with_noise(batch, noise)).last_hidden_state
+        wanted = batch.labels[:, 1:]
+        chosen = wanted != -100
+        logits = self.model.lm_head(hidden[:, :-1][chosen]).float()
+        truth = wanted[chosen]
+        where = torch.arange(len(wanted))[:, None].expand_as(wanted)[chosen]
+        return F.cross_entropy(logits, truth, reduction="none"), where, logits.argmax(-1) == truth
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss per task and share of answers whose every token is the first choice, with evidence and without."""
+        losses: dict[str, list[float]] = defaultdict(list)
+        right: dict[str, list[float]] = defaultdict(list)
+        rows = sorted(self.dev, key=lambda r: r.length)
+        with evaluating(self.model):
+            for name, evidence in (("bare", BARE), ("told", TOLD)):
+                for first in range(0, len(rows), EVAL_BATCH):
+                    self._score(rows[first : first + EVAL_BATCH], evidence, name, losses, right)
+        figures = {f"loss_{k}": sum(v) / len(v) for k, v in losses.items()}
+        figures |= {f"right_{k}": sum(v) / len(v) for k, v in right.items()}
+        learned = [k for k in losses if not self.stage.tasks or k.rpartition("_")[0] in self.stage.tasks]
+        means = [sum(losses[k]) / len(losses[k]) for k in learned]
+        return {**figures, "score": -sum(means) / max(1, len(means))}
+
+    def _score(
+        self,
+        rows: Sequence[Row],
+        evidence: EvidenceConfig,
+        name: str,
+        losses: dict[str, list[float]],
+        right: dict[str, list[float]],
+    ) -> None:
+        batch = self.collator.batch(rows, evidence, rng_for("validation", self.seed))
+        each, where, hit = self._token_losses(batch, 0.0)
+        for index, row in enumerate(rows):
+            own = where == index
+            losses[f"{row.task}_{name}"].append(float(each[own].mean()))
+            right[f"{row.task}_{name}"].append(float(hit[own].all()))
+
+    @torch.no_grad()
+    def samples(self, count: int) -> list[dict[str, Any]]:
+        """A few answers on validation rows, with and without evidence."""
+        rng = rng_for("samples", self.seed, self.stage.name)
+        with evaluating(self.model):
+            return [self._sample(self.dev[int(i)], bool(i % 2), rng) for i in rng.permutation(len(self.dev))[:count]]
+
+    def _sample(self, row: Row, told: bool, rng: np.random.Generator) -> dict[str, Any]:
+        inputs = self.collator.prompt(row, TOLD if told else BARE, rng)
+        made = self.model.generate(**inputs, max_new_tokens=40, do_sample=False)
+        new = made[0, inputs["input_ids"].shape[1] :]
+        said = self.collator.processor.tokenizer.decode(new, skip_special_tokens=True).strip()
+        asked = next(m["content"] for m in reversed(row.messages) if m["role"] == "user")
+        return {"task": row.task, "told": told, "asked": asked, "wanted": row.messages[-1]["content"], "said": said}
+
+
+def _spread(rows: Sequence[Row], stage: StageConfig) -> list[Row]:
+    """Up to `eval_rows` rows of each task, the same ones every time."""
+    chosen: list[Row] = []
+    for task, own in by_task(rows).items():
+        order = rng_for("dev", task).permutation(len(own))[: stage.eval_rows]
+        chosen += [rows[own[i]] for i in order]
+    return chosen

@@ -1,0 +1,196 @@
+"""The loop of one stage: schedule, steps, log, validation, checkpoints, a clean end on SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alm.errors import AlmError
+from training import checkpoint
+from training.checkpoint import Progress
+from training.config import StageConfig
+from training.groups import optimizer_groups
+from training.objective import Objective, seed_for
+
+LOG_EVERY = 10
+
+
+class TrainingError(AlmError):
+    """Training cannot go on: the loss is no number."""
+
+
+@dataclass
+class Stop:
+    """Set by SIGTERM or SIGINT: save and end."""
+
+    asked: bool = False
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        def ask(_number: int, _frame: Any) -> None:
+            self.asked = True
+
+        old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class Log:
+    """JSON lines of a run; lines after the step from which a run goes on are dropped."""
+
+    path: Path
+    began: float = field(default_factory=time.monotonic)
+
+    def rewind(self, stage: str, step: int) -> None:
+        if not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # cut off by a kill
+            if row.get("stage") != stage or row.get("step", 0) <= step:
+                kept.append(line + "\n")
+        self.path.write_text("".join(kept), encoding="utf-8")
+
+    def write(self, **row: Any) -> None:
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({k: _short(v) for k, v in row.items()}, ensure_ascii=False) + "\n")
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def rate(step: int, stage: StageConfig) -> float:
+    """Part of the peak learning rate at a step: linear warm-up, then a cosine down to a tenth."""
+    if step < stage.warmup_steps:
+        return (step + 1) / stage.warmup_steps
+    done = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    return 0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+@dataclass
+class Stage:
+    """One stage in progress."""
+
+    model: nn.Module
+    names: dict[str, nn.Parameter]
+    """What learns."""
+    config: StageConfig
+    objective: Objective
+    folder: Path
+    log: Log
+    seed: int
+    save_every_seconds: float
+    autocast: bool = False
+
+    def run(self, stop: Stop) -> bool:
+        """Train to the end; False when it was asked to stop before."""
+        self._prepare()
+        with ThreadPoolExecutor(1) as pool:
+            return self._steps(stop, pool)
+
+    def _prepare(self) -> None:
+        extra = self.objective.extra
+        groups: list[Any] = list(optimizer_groups(self.names, self.config))
+        if own := list(extra.parameters()):
+            groups.append({"params": own, "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0, "name": "extra"})
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.progress = Progress(self.config.name)
+        if (found := checkpoint.latest(self.folder, self.config.name)) is not None:
+            self.progress = checkpoint.restore(found, self.model, extra, self.optimizer, self.names)
+        self.log.rewind(self.config.name, self.progress.step)
+        self.saved = time.monotonic()
+
+    def _steps(self, stop: Stop, pool: ThreadPoolExecutor) -> bool:
+        following = pool.submit(self.objective.batch, self.progress.step)
+        window: dict[str, float] = {}
+        began, first = time.monotonic(), self.progress.step
+        while self.progress.step < self.config.steps:
+            batch, step = following.result(), self.progress.step
+            if step + 1 < self.config.steps:
+                following = pool.submit(self.objective.batch, step + 1)
+            parts = self._step(step, batch)
+            self.progress.step = step + 1
+            for key, value in parts.items():
+                window[key] = window.get(key, 0.0) + value
+            if self.progress.step % LOG_EVERY == 0:
+                count = self.progress.step - first
+                per_step = (time.monotonic() - began) / count
+                self.log.write(
+                    stage=self.config.name,
+                    step=self.progress.step,
+                    lr=rate(step, self.config),
+                    step_seconds=per_step,
+                    **{k: v / count for k, v in window.items()},
+                )
+                window, began, first = {}, time.monotonic(), self.progress.step
+            if self.progress.step % self.config.eval_every_steps == 0 or self.progress.step == self.config.steps:
+                self._validate()
+                began = time.monotonic()
+                if 0 < self.config.patience <= self.progress.waited:
+                    break
+            if stop.asked or time.monotonic() - self.saved > self.save_every_seconds:
+                self._save()
+                if stop.asked:
+                    return False
+        return True
+
+    def _step(self, step: int, batch: Any) -> dict[str, float]:
+        torch.manual_seed(seed_for(self.seed, self.config.name, step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate(step, self.config)
+        with self._precision():
+            loss, parts = self.objective.loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(f"stage {self.config.name}, step {step}: the loss is {value}; lower lr or grad_clip")
+        loss.backward()
+        every = [p for g in self.optimizer.param_groups for p in g["params"]]
+        norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {"loss": value, "norm": norm, **parts}
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
+
+    def _validate(self) -> None:
+        began = time.monotonic()
+        with self._precision():
+            figures = self.objective.validate()
+            rows = self.objective.samples(self.config.samples)
+        now = self.progress
+        better = now.best is None or figures["score"] > now.best
+        now.waited = 0 if better else now.waited + 1
+        if better:
+            now.best, now.best_step = figures["score"], now.step
+            checkpoint.save_weights(
+                self.folder, f"{self.config.name}-best", self.model, self.names, {"step": now.step, **figures}
+            )
+        self.log.write(
+            stage=self.config.name, step=now.step, validation=True, seconds=time.monotonic() - began, **figures
+        )
+        if rows:
+            self.log.write(stage=self.config.name, step=now.step, samples=rows)
+
+    def _save(self) -> None:
+        checkpoint.save(self.folder, self.model, self.objective.extra, self.optimizer, self.progress, self.names)
+        self.saved = time.monotonic()

@@ -1,0 +1,109 @@
+"""The model of a run: preset, base weights and the classes that the data has."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alm import weights
+from alm.building import build_config, build_model, build_processor
+from alm.configuration import AlmConfig
+from alm.encoders import load as load_encoder
+from alm.modeling import AlmForConditionalGeneration, AudioHearing
+from alm.presets import load_preset
+from alm.processing import AlmFeatureExtractor, AlmProcessor
+from training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Base:
+    """Folders of the frozen parts, and what the preset says about them."""
+
+    llm: Path
+    encoders: dict[str, Path]
+    transcriber: Path
+    system: str
+    audio_token: str
+
+
+def find_base(config: RunConfig) -> Base:
+    """The converted base weights of the run's preset (`alm weights` makes them)."""
+    preset = load_preset(config.preset)
+    found = weights.ensure(preset.weights)
+    return Base(
+        found.llm,
+        {"whisper": found.whisper, "aisfx": found.aisfx},
+        found.transcriber,
+        preset.system,
+        preset.audio_token,
+    )
+
+
+def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmConfig:
+    """Configuration of the model to train."""
+    changes = {**config.model, "tag_labels": tag_labels}
+    if not tag_labels:
+        preset = load_preset(config.preset)
+        changes["branches"] = [_without_tags(b) for b in changes.get("branches", preset.model["branches"])]
+    return build_config(load_preset(config.preset), base.llm, base.encoders, changes)
+
+
+def _without_tags(branch: dict[str, Any]) -> dict[str, Any]:
+    return {**branch, "aligner": {**branch.get("aligner", {}), "soft_prompt_tokens": 0}}
+
+
+def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
+    """A frozen model with a fresh aligner (seeded), and its processor."""
+    torch.manual_seed(config.seed)
+    model = build_model(settings, base.llm, base.encoders, config.device)
+    return model, build_processor(settings, base.llm, base.audio_token)
+
+
+@dataclass
+class Ear:
+    """Encoders alone, for the feature cache."""
+
+    hearing: AudioHearing
+    extractor: AlmFeatureExtractor
+    digest: str
+    """Names the encoders' settings, window layout and weights."""
+
+
+def make_ear(config: RunConfig, base: Base) -> Ear:
+    """The frozen encoders of a run."""
+    settings = model_config(config, base, [])
+    hearing = AudioHearing(settings)
+    for name, encoder in settings.encoder_configs.items():
+        hearing.encoders[name] = load_encoder(encoder.family, base.encoders[name])
+    # A third faster on CPU, and the same numbers but for rounding.
+    hearing.eval().requires_grad_(False).to(config.device)
+    for convolution in (m for m in hearing.modules() if isinstance(m, nn.Conv2d)):
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    return Ear(hearing, AlmFeatureExtractor.of(settings), cache_digest(settings, hearing))
+
+
+def cache_digest(settings: AlmConfig, hearing: AudioHearing) -> str:
+    """Hash of everything that cached features depend on."""
+    digest = hashlib.sha256()
+    parts = [
+        repr(sorted((settings.encoders or {}).items())),
+        str(settings.window_seconds),
+        str(settings.overlap_seconds),
+    ]
+    for part in [*parts, *(weight_digest(hearing.encoders[n]) for n in sorted(settings.encoder_configs))]:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def weight_digest(module: nn.Module) -> str:
+    """SHA-256 over names and values of a module's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+    return digest.hexdigest()

@@ -1,0 +1,279 @@
+"""A whole run: data, model, calibration, and the stages one after another; whatever is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from alm.errors import ConfigError
+from alm.modeling import AlmForConditionalGeneration
+from alm.processing import AlmProcessor
+from alm.tagging import TagHead
+from data_prep.records import read_records
+from training import checkpoint
+from training.align import AlignObjective, Targets, class_texts, make_targets
+from training.atomic import is_whole, whole_file, write_json
+from training.calibrate import calibrate
+from training.config import DataConfig, RunConfig, StageConfig
+from training.curves import draw
+from training.features import FeatureCache
+from training.groups import add_lora, learned_state, load_learned, narrow_frozen, set_trainable
+from training.knowledge import fold_of, read_tags, read_texts, read_transcripts, save_tags, tags_of, train_heads
+from training.language import LanguageObjective
+from training.loop import Log, Stage, Stop
+from training.models import Base, find_base, make_model, model_config
+from training.objective import Objective
+from training.rows import Collator, Knowledge, Row, load_rows
+from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
+
+Say = Callable[[str], None]
+CALIBRATION_TEXTS = 128
+RARE = -4.5
+"""First bias of the tag head: a class is heard in one clip of a hundred."""
+
+
+def expand(patterns: Sequence[str]) -> list[Path]:
+    """Files that these paths or patterns name.
+
+    Raises:
+        ConfigError: one names nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        own = sorted(path.parent.glob(path.name))
+        if not own:
+            raise ConfigError(f"data: {pattern} names no file; run `python -m data_prep build` first")
+        found += own
+    return found
+
+
+def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[list[Path]]:
+    """Recordings that training reads, in the order of need: clips, those of the rows, composed scenes.
+
+    Of a class with very many clips only some are taken (`max_class_clips`); which ones is fixed.
+    """
+    clips = [s for f in expand(data.clips) for s in read_clips(f) if s.split in splits]
+    yield [s.path for s in thinned(clips, data.max_class_clips)]
+    rows = [r for f in expand(data.records) for r in read_records(f) if r.split in splits]
+    yield [Path(a) for r in rows for a in r.audios]
+    if data.all_scenes:
+        yield [s.path for f in expand(data.scenes) for s in read_scenes(f) if s.split in splits]
+
+
+@dataclass
+class Run:
+    """Everything a run works with; parts are made when first needed."""
+
+    config: RunConfig
+    folder: Path
+    say: Say = print
+
+    @cached_property
+    def base(self) -> Base:
+        return find_base(self.config)
+
+    @cached_property
+    def cache(self) -> FeatureCache:
+        return FeatureCache(Path(self.config.data.cache))
+
+    @cached_property
+    def sounds(self) -> list[Sound]:
+        data = self.config.data
+        sounds = [s for f in expand(data.clips) for s in read_clips(f)]
+        return sounds + [s for f in expand(data.scenes) for s in read_scenes(f)]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Tag classes; fixed by the first start of the run."""
+        file = self.folder / "labels.json"
+        if file.is_file():
+            kept: list[str] = json.loads(file.read_text(encoding="utf-8"))
+            return kept
+        data = self.config.data
+        labels = tag_labels(self.sounds, data.min_class_clips, data.classes_without_tag)
+        if self.folder.is_dir():
+            write_json(file, labels)
+        return labels
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        self.cache.reload()
+        rows, missing = load_rows(expand(self.config.data.records), self.cache)
+        self.say(f"{len(rows)} rows; {missing} left out because a recording is not in the cache")
+        return rows
+
+    def fresh(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
+        """The model before anything was measured or trained."""
+        settings = model_config(self.config, self.base, self.labels)
+        model, processor = make_model(self.config, self.base, settings)
+        torch.manual_seed(self.config.seed)
+        add_lora(model, self.config.lora)
+        return model, processor
+
+    @cached_property
+    def parts(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
+        model, processor = self.fresh()
+        self._prepare(model, processor)
+        return model, processor
+
+    def _prepare(self, model: AlmForConditionalGeneration, processor: AlmProcessor) -> None:
+        """Set the doors of the layers and the tag prompts from the language model's own states, once a run."""
+        file = self.folder / "prepared.safetensors"
+        if file.is_file():
+            load_learned(model, load_file(file))
+            return
+        info = read_classes(Path(self.config.data.classes))
+        texts = [t for c in self.labels for t in class_texts(c, info)[:3]]
+        calibrate(model, processor.tokenizer, texts[:: max(1, len(texts) // CALIBRATION_TEXTS)], self.base.system)
+        if model.model.hearing.tag_head is not None:
+            last: Any = model.model.hearing.tag_head.net[-1]
+            torch.nn.init.constant_(last.bias, RARE)
+        prompts: Any = model.model.hearing.tag_prompts
+        for index, branch in enumerate(model.config.branch_configs):
+            if str(index) in prompts:
+                targets = make_targets(
+                    model, processor.tokenizer, self.labels, info, [], branch.fusion.start_layer, self.base.system
+                )
+                with torch.no_grad():
+                    prompts[str(index)].classes.copy_(targets.label_states)
+        with whole_file(file) as temporary:
+            save_file({n: t.contiguous() for n, t in learned_state(model).items()}, temporary)
+        self.say("measured the language model's layers")
+
+    def knowledge(self) -> Knowledge:
+        """Tags and transcripts for the evidence text, made once a run."""
+        file, model = self.folder / "tags.json", self.parts[0]
+        if not file.is_file() and model.model.hearing.tag_head is not None:
+            save_tags(file, self._make_tags(model))
+        transcripts: dict[str, str] = {}
+        for file_of_texts in expand(self.config.data.texts):
+            transcripts |= read_texts(file_of_texts)
+        if self.config.data.transcripts:
+            transcripts |= read_transcripts(Path(self.config.data.transcripts))
+        return Knowledge(read_tags(file) if file.is_file() else {}, transcripts, tuple(self.labels))
+
+    def _make_tags(self, model: AlmForConditionalGeneration) -> dict[str, Any]:
+        evidence = next(s.evidence for s in self.config.stages if s.kind == "language")
+        sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
+        hearing = model.model.hearing
+        heads = train_heads(
+            lambda: TagHead(hearing.counts, hearing.dims, len(self.labels)),
+            sounds,
+            self.cache,
+            self.labels,
+            evidence,
+            self.config.seed,
+        )
+        self.say(f"trained {len(heads)} tag heads, each without a part of the sources")
+        by_path = {str(s.path): s.source for s in sounds}
+        own = hearing.tag_head
+        assert own is not None
+        own.eval()
+        tags = {}
+        for row in self.rows:
+            for item in row.items:
+                source = by_path.get(item.path, row.source)
+                head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
+                if item.path not in tags:
+                    tags[item.path] = tags_of(head, item, self.cache, model.config)
+        return tags
+
+    def targets(self, captions: Sequence[str]) -> dict[int, Targets]:
+        """Text side of the stage `align`, for each branch; made once a run."""
+        model, processor = self.parts
+        info = read_classes(Path(self.config.data.classes))
+        key = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
+        found: dict[int, Targets] = {}
+        for index, branch in enumerate(model.config.branch_configs):
+            file = self.folder / f"targets-{index}-{key}.safetensors"
+            if not file.is_file():
+                start = branch.fusion.start_layer
+                made = make_targets(model, processor.tokenizer, self.labels, info, captions, start, self.base.system)
+                with whole_file(file) as temporary:
+                    save_file({n: t.contiguous() for n, t in vars(made).items()}, temporary)
+            found[index] = Targets(**load_file(file))
+        return found
+
+    def objective(self, stage: StageConfig) -> Objective:
+        """The loss of a stage."""
+        model, processor = self.parts
+        if stage.kind == "language":
+            collator = Collator(processor, self.cache, self.knowledge(), self.base.system)
+            return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
+        captions = sorted({s.caption for s in self.sounds if s.split == "train" and s.single and s.classes})
+        info = read_classes(Path(self.config.data.classes))
+        index = {c: i for i, c in enumerate(captions)}
+        targets = self.targets(captions)
+        self.cache.reload()
+        objective = AlignObjective(
+            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed
+        )
+        self.say(
+            f"{len(objective.train)} training sounds of {len(self.labels)} classes, {len(objective.dev)} to validate; "
+            f"{objective.missing} not cached"
+        )
+        return objective
+
+    def go(self, only: str | None = None) -> bool:
+        """Every stage that is not done yet, in order; with `only`, no further than that one. False when asked to stop.
+
+        Raises:
+            ConfigError: a stage before `only` is not done.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(self.config.threads)
+        write_json(self.folder / "config.json", self.config.to_dict())
+        stages = self.config.stages if only is None else self.config.stages[: self._place(only) + 1]
+        with Stop().listening() as stop:
+            for stage in stages:
+                if only not in (None, stage.name) and not is_whole(self.folder / "stages" / stage.name):
+                    raise ConfigError(f"stage {stage.name} comes before {only} and is not done; run it first")
+                if not self._stage(stage, stop):
+                    self.say(f"stopped in stage {stage.name}; go on with --resume")
+                    return False
+        return True
+
+    def _place(self, name: str) -> int:
+        return self.config.stages.index(self.config.stage(name))
+
+    def _stage(self, stage: StageConfig, stop: Stop) -> bool:
+        model = self.parts[0]
+        if checkpoint.load_weights(self.folder, stage.name, model) is not None:
+            return True
+        objective = self.objective(stage)
+        names = set_trainable(model, stage.train)
+        self._lora_for(stage)
+        if self.config.precision == "bf16" and stage.kind == "language":
+            narrow_frozen(model)
+        self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
+        log = Log(self.folder / "log.jsonl")
+        running = Stage(
+            model, names, stage, objective, self.folder, log, self.config.seed,
+            self.config.save_every_minutes * 60.0, self.config.precision == "bf16",
+        )  # fmt: skip
+        if not running.run(stop):
+            return False
+        best = checkpoint.load_weights(self.folder, f"{stage.name}-best", model)
+        checkpoint.save_weights(self.folder, stage.name, model, names, best or {})
+        self.say(f"stage {stage.name} done, best {best}")
+        draw(log.path, self.folder / "curves.png")
+        return True
+
+    def _lora_for(self, stage: StageConfig) -> None:
+        """LoRA that nobody has trained yet costs time and changes nothing: leave it out."""
+        model = self.parts[0]
+        before = self.config.stages[: self._place(stage.name) + 1]
+        if any("lora" in s.train for s in before):
+            model.enable_adapters()
+            set_trainable(model, stage.train)
+        else:
+            model.disable_adapters()
