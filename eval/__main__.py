@@ -1,5 +1,8 @@
 """`python -m eval`."""
 
+from __future__ import annotations
+
 from eval.cli import app
 
-app(prog_name="python -m eval")
+if __name__ == "__main__":
+    app(prog_name="python -m eval")

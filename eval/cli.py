@@ -11,7 +11,7 @@ from rich.console import Console
 
 from alm.errors import AlmError
 from eval import registry
-from eval.session import Options, Session
+from eval.options import Options
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,6 +40,7 @@ def main() -> None:
 def judge(name: str, options: Options) -> list[Path]:
     """Run one evaluation and write its result."""
     from eval.results import write
+    from eval.session import Session
 
     session = Session(options)
     result = registry.EVALUATIONS[name].load()(session)

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from alm.errors import ConfigError
 from eval.corpus import Corpus
 from eval.listening import Advance
+from eval.options import Options
 from eval.results import Result, folder_hash, versions
 
 if TYPE_CHECKING:
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}
 """Libraries' own chatter off; nothing is ever asked of a hub."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says."""
-
-    preset: str = "tiny"
-    adapter: Path | None = None
-    corpus: Path | None = None
-    limit: int | None = None
-    """Only about so many questions, for a quick look."""
-    out: Path = Path("docs/results")
-    seed: int = 0
-    cache: Path | None = None
-    """Folder for features of frozen encoders; None means the weights' home."""
-    device: str = "cpu"
 
 
 @dataclass

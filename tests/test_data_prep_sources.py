@@ -15,12 +15,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from data_prep.corpus import load_clips, read_index
+from data_prep.corpus import load_clips, merge_index, read_index
 from data_prep.errors import CorpusError
 from data_prep.fetch import FetchReport
 from data_prep.ontology import load_ontology
 from data_prep.sources import credits, extra_debian, extra_git, gather, rescan
-from data_prep.sources.__main__ import merge_index
 from data_prep.sources.catalog import Catalog, Source, freesound_numbers, load_catalog
 from data_prep.sources.curation import benchmark_of, crossing_originals, curate, held_out_numbers
 from data_prep.sources.cut import CutConfig, pieces
@@ -203,8 +202,9 @@ def test_scan_then_gather_gives_the_same_samples(tmp_path: Path, host: tuple[Pat
     report = FetchReport()
     gather.gather(clips, catalog, places, report)
     assert len(report.stored) == 5 and not report.failures and all(item.sha_match for item in report.stored)
-    merge_index(report, tmp_path / "store")
-    merge_index(report, tmp_path / "store")
+    listed = [item.clip for item in clips]
+    merge_index(tmp_path / "store", report.stored, listed)
+    merge_index(tmp_path / "store", report.stored, listed)
     assert len(list(read_index(tmp_path / "store" / "clips.jsonl"))) == 5
     wrong = [clip.with_clip(sha="0" * 16) for clip in clips]
     other = FetchReport()

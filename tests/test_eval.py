@@ -22,9 +22,10 @@ from eval.asking import Column, swapped
 from eval.corpus import CLASSES_FILE, Classes, Corpus, SoundClass, read_classes
 from eval.items import choice_items, count_items, order_items, presence_items, quartets, test_clips
 from eval.listening import Listener, Sound
+from eval.options import Options
 from eval.probe import fit
 from eval.results import Figure, Result, Table, constant, markdown, write
-from eval.session import Options, Session
+from eval.session import Session
 from eval.speech_qa import read_pairs
 from eval.text import Option
 
