@@ -148,6 +148,34 @@ def load_adapter(model: AlmForConditionalGeneration, folder: str | Path) -> dict
     return about
 
 
+def merged(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
+    """The same model with its LoRA worked into the language model's weights; all other weights are shared.
+
+    What comes out is a plain checkpoint for `save_pretrained`. It cannot switch LoRA off for turns without audio
+    (`lora_on_text_only`) any more.
+
+    Raises:
+        CheckpointError: the weights under LoRA are quantised.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    state = {n.replace(".base_layer.", "."): t for n, t in model.state_dict().items() if ".lora_" not in n}
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and NAME in module.lora_A:
+            weight: Tensor = state[f"{name}.weight"]
+            if not weight.is_floating_point():
+                raise CheckpointError(f"{name} is quantised; load the model without quantisation to merge its LoRA")
+            delta = module.get_delta_weight(NAME)
+            state[f"{name}.weight"] = (weight.float() + delta.float()).to(weight.dtype)
+    with torch.device("meta"):
+        plain = AlmForConditionalGeneration(model.config)
+    plain.load_state_dict(state, assign=True)
+    plain.tie_weights()
+    plain.generation_config = model.generation_config
+    plain.eval()
+    return plain
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """The adapter's description.
 

@@ -81,6 +81,13 @@ class Assistant:
         chosen = torch.log_softmax(logits.float(), -1).gather(1, ids[0, first:last, None])
         return float(chosen.sum())
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a plain transformers checkpoint (LoRA merged) with its processor, for `from_pretrained`."""
+        from alm.adapters import merged
+
+        merged(self.model).save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
     def info(self) -> dict[str, Any]:
         """Preset, sizes and limits, as `alm info` prints them."""
         config = self.model.config

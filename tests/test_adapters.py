@@ -9,7 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from alm.adapters import ABOUT, HEARING, LORA, fingerprints, hearing_state, load_adapter, lora_state, save_adapter
+from alm.adapters import (
+    ABOUT,
+    HEARING,
+    LORA,
+    LORA_CONFIG,
+    fingerprints,
+    hearing_state,
+    load_adapter,
+    lora_state,
+    merged,
+    save_adapter,
+)
 from alm.errors import CheckpointError
 from alm.modeling import AlmForConditionalGeneration
 from tests import training_helpers as small
@@ -159,3 +170,14 @@ def test_the_language_model_and_the_encoders_are_not_in_it(
     names = set(load_file(tmp_path / "a" / HEARING))
     assert names and not any("language_model" in n or "encoders" in n for n in names)
     assert all(".lora_" in n for n in load_file(tmp_path / "a" / LORA))
+
+
+def test_a_merged_model_is_a_plain_checkpoint(trained: AlmForConditionalGeneration, tmp_path: Path) -> None:
+    wanted = _logits(trained)
+    merged(trained).save_pretrained(tmp_path / "plain")
+    loaded = AlmForConditionalGeneration.from_pretrained(tmp_path / "plain")
+    assert torch.allclose(_logits(loaded), wanted, atol=1e-5)
+    assert not (tmp_path / "plain" / LORA_CONFIG).exists()
+    assert torch.equal(_logits(trained), wanted), "the model itself is as it was"
+    trained.disable_adapters()
+    assert not torch.allclose(_logits(trained), wanted, atol=1e-3), "control: LoRA does something"
