@@ -282,7 +282,16 @@ def test_a_too_large_upload_is_refused(chat: Chat, tmp_path: Path) -> None:
     expect(chat.page.locator("#question .thumbnail-item")).to_have_count(0)
 
 
+def emptied(server: Server) -> bool:
+    """Wait until no player is left of tabs that were closed."""
+    ends = time.monotonic() + 20 * PATIENCE
+    while server.players and time.monotonic() < ends:
+        time.sleep(0.1)
+    return not server.players
+
+
 def test_two_people_do_not_mix(browser: Browser, server: Server, clips: list[Path]) -> None:
+    assert emptied(server), "tabs of earlier tests"
     contexts = [browser.new_context(), browser.new_context()]
     first, second = (Chat(context.new_page(), server.address) for context in contexts)
     first.attach(clips[0])
@@ -298,10 +307,7 @@ def test_two_people_do_not_mix(browser: Browser, server: Server, clips: list[Pat
     assert len(server.players) == 2
     for context in contexts:
         context.close()
-    ends = time.monotonic() + 20 * PATIENCE
-    while server.players and time.monotonic() < ends:
-        time.sleep(0.1)
-    assert server.players == [], "closed tabs leave no recordings behind"
+    assert emptied(server), "closed tabs leave no recordings behind"
 
 
 def test_players_jump_to_events(chat: Chat, clips: list[Path]) -> None:
