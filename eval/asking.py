@@ -42,6 +42,8 @@ class Column:
     label: str
     chosen: list[int | None]
     answers: list[str] | None = None
+    scores: list[list[float]] | None = None
+    """Log-likelihood of each option of each question."""
 
     def right(self, items: Sequence[Item]) -> list[bool]:
         return [c == i.gold for c, i in zip(self.chosen, items, strict=True)]
@@ -93,8 +95,9 @@ class Asked:
         candidates = [style.candidates(i) for i in self.items]
         with self.session.progress(f"likelihood, {self.label[:20]}", len(self.items)) as advance:
             scored = self.session.answerer.loglik(self.prompts, candidates, style.closed, advance)
-        chosen: list[int | None] = [argmax([s for s, _ in row]) for row in scored]
-        return Column(f"{self.condition}_likelihood", f"{self.label}, likeliest option", chosen)
+        scores = [[s for s, _ in row] for row in scored]
+        label = f"{self.label}, likeliest option"
+        return Column(f"{self.condition}_likelihood", label, [argmax(row) for row in scores], scores=scores)
 
     def said(self, style: Style) -> Column:
         """The option that the free answer names."""
@@ -125,7 +128,22 @@ def all_columns(session: Session, items: Sequence[Item], style: Style) -> list[C
     for condition in ("heard", "evidence"):
         asked = ask(session, items, condition)
         columns += [asked.likelihood(style), asked.said(style)]
-    return [*columns, *(ask(session, items, c).likelihood(style) for c in ("alone", "shuffled"))]
+    columns += [ask(session, items, c).likelihood(style) for c in ("alone", "shuffled")]
+    named = {c.key: c for c in columns}
+    alone = named["alone_likelihood"]
+    return [*columns, *(relative(named[f"{c}_likelihood"], alone) for c in ("heard", "evidence"))]
+
+
+def relative(column: Column, alone: Column) -> Column:
+    """The option whose likelihood the recording raises most.
+
+    What the language model finds likely without any recording is taken off, as in pointwise mutual information scoring
+    (Holtzman et al. 2021): short and common options have no advantage.
+    """
+    pairs = zip(column.scores or [], alone.scores or [], strict=True)
+    scores = [[a - b for a, b in zip(own, base, strict=True)] for own, base in pairs]
+    key, label = column.key.replace("likelihood", "relative"), column.label.split(",")[0]
+    return Column(key, f"{label}, option made likelier most", [argmax(row) for row in scores], scores=scores)
 
 
 def item_rows(items: Sequence[Item], columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -300,7 +300,6 @@ def test_two_people_do_not_mix(browser: Browser, server: Server, clips: list[Pat
     second.ask("from the second")
     expect(first.bubbles("bot").last).to_contain_text("Turn 1: I was given 6.00 s.", timeout=STREAM_MS)
     expect(first.bubbles("bot").last).to_contain_text("word1")
-    expect(second.bubbles("bot")).to_have_count(0)
     first.stop.click()
     second.answered("Turn 1: I was given 2.00 s. You asked: from the second")
     assert "second" not in first.bubbles("bot").last.inner_text()

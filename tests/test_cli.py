@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def process(*args: object, delay: float = 0.0, **options: Any) -> subprocess.Pop
     command = [sys.executable, str(TESTS / "cli_with_double.py"), str(delay), *map(str, args)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **{**pipes, **options})
+    # A shell starts its background jobs with SIGINT ignored, and what is ignored is inherited.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, env=environment, preexec_fn=heed, **{**pipes, **options})
 
 
 # --- ask ---
