@@ -29,7 +29,7 @@ from training.augment import crop, hide, join, window
 from training.calibrate import measure, text_states
 from training.config import EvidenceConfig, RunConfig, StageConfig, build, load_config
 from training.features import Extractor, FeatureCache, Features, as_inputs, collate
-from training.groups import group_of, learned_state, set_trainable
+from training.groups import group_of, learned_state, narrow_frozen, set_trainable
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop, TrainingError, rate
 from training.models import Ear
@@ -390,6 +390,15 @@ def _language(folder: Path) -> tuple[LanguageObjective, Any]:
     }  # fmt: skip
     stage = build(StageConfig, values, "test")
     return LanguageObjective(model, stage, rows, collator, 1), model
+
+
+def test_what_a_later_stage_learns_stays_in_float32() -> None:
+    model = small.model()
+    set_trainable(model, ["aligner"])  # LoRA is frozen in this stage, but not in the next one
+    narrow_frozen(model)
+    kinds = {group_of(n): p.dtype for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n}
+    assert kinds["llm"] == torch.bfloat16, "control: something is narrowed"
+    assert all(p.dtype == torch.float32 for n, p in model.named_parameters() if group_of(n) != "llm")
 
 
 def test_the_loss_is_the_models_own(tmp_path: Path) -> None:

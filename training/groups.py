@@ -76,9 +76,15 @@ def _learns_all(module: nn.Module) -> bool:
 
 
 def narrow_frozen(model: AlmForConditionalGeneration) -> None:
-    """Keep the language model's frozen matrices in bfloat16: what autocast would make of them at every step anyway."""
-    for module in model.model.language_model.modules():
-        if isinstance(module, nn.Linear) and not module.weight.requires_grad and module.weight.dtype == torch.float32:
+    """Keep the language model's frozen matrices in bfloat16: what autocast would make of them at every step anyway.
+
+    LoRA factors stay in float32 even where they are frozen: a later stage may train them, and small updates are lost in
+    bfloat16.
+    """
+    for name, module in model.model.language_model.named_modules():
+        if not isinstance(module, nn.Linear) or ".lora_" in name:
+            continue
+        if not module.weight.requires_grad and module.weight.dtype == torch.float32:
             module.weight.data = module.weight.data.to(torch.bfloat16)
 
 
