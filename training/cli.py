@@ -126,6 +126,22 @@ def export(
     _say(f"{adapter}: {size / 2**20:.1f} MiB")
 
 
+@app.command()
+def compare(
+    config: ConfigPath,
+    variants: Annotated[list[str] | None, typer.Argument(help="Names of variants; all if none is given.")] = None,
+    out: OutOption = None,
+) -> None:
+    """Train the same curriculum with each fusion scheme; run it again to go on. `python -m eval schemes` compares."""
+    from training.compare import chosen
+    from training.compare import compare as train_all
+    from training.config import load_config
+
+    settings = load_config(config)
+    if not train_all(settings, out or Path(settings.out), chosen(variants or []), _say):
+        raise typer.Exit(0)
+
+
 def main() -> None:
     """Entry point: typed errors become one line and exit code 2."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -152,7 +152,8 @@ class Run:
     def knowledge(self) -> Knowledge:
         """Tags and transcripts for the evidence text, made once a run."""
         file, model = self.folder / "tags.json", self.parts[0]
-        if not file.is_file() and model.model.hearing.tag_head is not None:
+        wanted = any(s.kind == "language" and s.evidence.tags > 0 for s in self.config.stages)
+        if wanted and not file.is_file() and model.model.hearing.tag_head is not None:
             save_tags(file, self._make_tags(model))
         transcripts: dict[str, str] = {}
         for file_of_texts in expand(self.config.data.texts):
