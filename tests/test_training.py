@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 
 from alm import testing
 from alm.audio import load_audio
-from alm.configuration import FusionConfig
 from alm.errors import CheckpointError, ConfigError
 from alm.evidence import Tag
 from alm.modeling import AudioHearing
@@ -28,7 +27,6 @@ from training import checkpoint
 from training.atomic import MARKER, is_whole, whole_file, whole_folder
 from training.augment import crop, hide, join, window
 from training.calibrate import measure, text_states
-from training.compare import VARIANTS, chosen, with_fusion
 from training.config import EvidenceConfig, RunConfig, StageConfig, build, load_config
 from training.features import Extractor, FeatureCache, Features, as_inputs, collate
 from training.groups import group_of, learned_state, narrow_frozen, set_trainable
@@ -392,19 +390,6 @@ def _language(folder: Path) -> tuple[LanguageObjective, Any]:
     }  # fmt: skip
     stage = build(StageConfig, values, "test")
     return LanguageObjective(model, stage, rows, collator, 1), model
-
-
-def test_compared_runs_differ_in_their_door_alone() -> None:
-    config = load_config(CONFIG.parent / "schemes.yaml")
-    made = [with_fusion(config, v) for v in chosen([])]
-    doors = [m.model["branches"][0]["fusion"] for m in made]
-    assert [FusionConfig(**d).scheme for d in doors] == [v.fusion["scheme"] for v in VARIANTS]
-    assert len({str(d) for d in doors}) == len(VARIANTS)
-    for run in made:
-        run.model["branches"][0].pop("fusion")
-    assert all(m == made[0] for m in made)
-    with pytest.raises(ConfigError, match="no variant 'deep'"):
-        chosen(["deep"])
 
 
 def test_what_a_later_stage_learns_stays_in_float32() -> None:
