@@ -33,8 +33,8 @@ class TranscriberConfig:
 
     cpu_threads: int = 2
     beam_size: int = 5
-    """Readings kept side by side; 1 is greedy, a third faster, and half a point of word errors worse on telephone
-    prompts (`python -m eval wer`)."""
+    """Readings kept side by side; 1 is greedy, half a point of word errors worse on telephone prompts
+    (docs/decisions.md)."""
     piece_seconds: float = 600.0
     """A long recording is resampled and gated in pieces of this length."""
     clip_seconds: float = 29.0

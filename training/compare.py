@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from alm.adapters import ABOUT
 from alm.errors import ConfigError
 from alm.presets import load_preset
 from training.config import RunConfig
@@ -50,7 +50,7 @@ def chosen(names: Sequence[str]) -> list[Variant]:
 
 def with_fusion(config: RunConfig, variant: Variant) -> RunConfig:
     """The run's configuration with another door in every branch."""
-    model = copy.deepcopy(dict(load_preset(config.preset).model)) | copy.deepcopy(dict(config.model))
+    model = {**load_preset(config.preset).model, **config.model}
     branches = [{**branch, "fusion": dict(variant.fusion)} for branch in model["branches"]]
     return replace(config, model={**config.model, "branches": branches})
 
@@ -62,7 +62,7 @@ def compare(config: RunConfig, folder: Path, variants: Sequence[Variant], say: C
     """
     for variant in variants:
         own, adapter = folder / variant.name, folder / variant.name / ADAPTER
-        if (adapter / "alm_adapter.json").is_file():
+        if (adapter / ABOUT).is_file():
             say(f"{variant.name}: there already")
             continue
         settings = with_fusion(config, variant)

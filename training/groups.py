@@ -82,7 +82,7 @@ def narrow_frozen(model: AlmForConditionalGeneration) -> None:
     bfloat16.
     """
     for name, module in model.model.language_model.named_modules():
-        if not isinstance(module, nn.Linear) or ".lora_" in name:
+        if not isinstance(module, nn.Linear) or group_of(name) == "lora":
             continue
         if not module.weight.requires_grad and module.weight.dtype == torch.float32:
             module.weight.data = module.weight.data.to(torch.bfloat16)
