@@ -131,7 +131,7 @@ class Conversation:
 
     def _user_message(self, question: str, recordings: list[Waveform], heard: list[Evidence]) -> dict[str, Any]:
         audio = [
-            {"type": "audio", "audio": r, "evidence": evidence_text(e.tags, e.transcript)}
+            {"type": "audio", "audio": r, "evidence": evidence_text(e, e.transcript)}
             for r, e in zip(recordings, heard, strict=True)
         ]
         return {"role": "user", "content": [*audio, {"type": "text", "text": question}]}

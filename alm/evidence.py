@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +17,15 @@ class Tag:
     start: float
     end: float
     score: float
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """The tag head's opinion on one recording."""
+
+    tags: tuple[Tag, ...] = ()
+    guesses: tuple[str, ...] = ()
+    """Further classes that might be heard, likeliest first: too unsure for an event."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +47,27 @@ class Evidence:
     tags: tuple[Tag, ...] = ()
     transcript: str = ""
     segments: tuple[Segment, ...] = field(default=())
+    guesses: tuple[str, ...] = ()
+    """See [`Sounds`]."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, times in seconds."""
         return asdict(self)
 
 
-def evidence_text(tags: Sequence[Tag], transcript: str) -> str:
+def evidence_text(heard: Sounds | Evidence, transcript: str) -> str:
     """The marked text that a language model reads after a recording; empty when nothing is known.
 
-    >>> evidence_text([Tag("dog bark", 0.0, 0.8, 0.91)], "Good morning.")
-    '[sounds: dog bark 0.0-0.8 s]\\n[speech: Good morning.]'
+    >>> evidence_text(Sounds((Tag("dog bark", 0.0, 0.8, 0.91),), ("wolf howl", "growl")), "Good morning.")
+    '[sounds: dog bark 0.0-0.8 s]\\n[perhaps: wolf howl, growl]\\n[speech: Good morning.]'
     """
     lines = []
-    if tags:
-        ordered = sorted(sorted(tags, key=lambda t: -t.score)[:MOST_TAGS], key=lambda t: (t.start, -t.score))
+    if heard.tags:
+        surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
+        ordered = sorted(surest, key=lambda t: (t.start, -t.score))
         lines.append("[sounds: " + ", ".join(f"{t.label} {t.start:.1f}-{t.end:.1f} s" for t in ordered) + "]")
+    if heard.guesses:
+        lines.append(f"[perhaps: {', '.join(heard.guesses)}]")
     if transcript.strip():
         lines.append(f"[speech: {' '.join(transcript.split())}]")
     return "\n".join(lines)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from alm.audio import Waveform
-from alm.evidence import Evidence, Segment, Tag
+from alm.evidence import Evidence, Segment, Sounds
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
-from alm.timeline import merge, tag_window
+from alm.timeline import Timeline
 
 if TYPE_CHECKING:
     from alm.transcription import Transcriber
@@ -30,7 +30,7 @@ class HeardRecording:
 
     tokens: Tensor
     """[windows, tokens_per_window, dim]"""
-    tags: tuple[Tag, ...]
+    sounds: Sounds
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Ears:
     _said: OrderedDict[str, tuple[str, tuple[Segment, ...]]] = field(default_factory=OrderedDict)
 
     def hear(self, recording: Waveform) -> HeardRecording:
-        """Audio tokens and tags of a recording, from memory if it was heard before."""
+        """Audio tokens and sounds of a recording, from memory if it was heard before."""
         key = recording.sha256
         if key not in self._known:
             self.encoded += 1
@@ -61,7 +61,7 @@ class Ears:
         if key not in self._said:
             _keep(self._said, key, self._transcribe(recording), self.remember)
         text, segments = self._said[key]
-        return Evidence(recording.source, recording.seconds, key, heard.tags, text, segments)
+        return Evidence(recording.source, recording.seconds, key, heard.sounds.tags, text, segments, heard.sounds.guesses)
 
     def _transcribe(self, recording: Waveform) -> tuple[str, tuple[Segment, ...]]:
         if self.transcriber is None:
@@ -75,18 +75,17 @@ class Ears:
         hearing, extractor = self.model.model.hearing, self.processor.feature_extractor
         spans = extractor.spans(recording)
         tokens: list[Tensor] = []
-        tags: list[Tag] = []
+        head, labels = hearing.tag_head, self.model.config.tag_labels or []
+        timeline = Timeline(head, labels) if head is not None else None
         for first in range(0, len(spans), WINDOWS_AT_ONCE):
             group = spans[first : first + WINDOWS_AT_ONCE]
             inputs = extractor.features(recording, group)
             heard = hearing.encode({k: v.to(self.model.device) for k, v in inputs.items()})
             tokens.append(hearing.align(heard))
-            if hearing.tag_head is not None:
-                for row, (start, _) in enumerate(group):
-                    one = {n: h.window(row) for n, h in heard.items()}
-                    tags += tag_window(hearing.tag_head, one, self.model.config.tag_labels or [], start)
-        ends = [Tag(t.label, t.start, min(t.end, recording.seconds), t.score) for t in tags]
-        return HeardRecording(torch.cat(tokens), tuple(merge(ends)))
+            for row, (start, _) in enumerate(group) if timeline is not None else ():
+                timeline.add({n: h.window(row) for n, h in heard.items()}, start)  # type: ignore[union-attr]
+        sounds = timeline.sounds(recording.seconds) if timeline is not None else Sounds()
+        return HeardRecording(torch.cat(tokens), sounds)
 
 
 def _keep(store: OrderedDict[str, T], key: str, value: T, most: int) -> None:

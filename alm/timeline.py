@@ -1,4 +1,4 @@
-"""From the tag head's opinion on short stretches to events with times."""
+"""From the tag head's opinion on short stretches to events with times, and to what else might be heard."""
 
 from __future__ import annotations
 
@@ -8,25 +8,42 @@ import torch
 from torch import Tensor
 
 from alm.aligner import Heard
-from alm.evidence import Tag
+from alm.evidence import MOST_TAGS, Sounds, Tag
 from alm.tagging import TagHead, stretches
 
 STRETCH_SECONDS = 2.0
 HOP_SECONDS = 1.0
 THRESHOLD = 0.35
+LEAST_GUESS = 0.02
+"""A class below this probability everywhere is not worth a mention."""
+MOST_NAMED = 9
+"""Events and guesses together: nine names hold the right one far more often than the surest alone."""
 
 
-@torch.no_grad()
-def tag_window(head: TagHead, heard: dict[str, Heard], labels: Sequence[str], offset_seconds: float = 0.0) -> list[Tag]:
-    """Events of one window (features `[1, layers, time, dim]`), merged over neighbouring stretches.
+class Timeline:
+    """Sounds of one recording, window by window."""
 
-    Args:
-        offset_seconds: where the window starts in its recording.
-    """
-    cut, spans = stretches(heard, STRETCH_SECONDS, HOP_SECONDS)
-    scores = torch.sigmoid(head(cut).float())
-    shifted = [(start + offset_seconds, end + offset_seconds) for start, end in spans]
-    return merge(_events(scores, shifted, labels))
+    def __init__(self, head: TagHead, labels: Sequence[str]) -> None:
+        self.head, self.labels = head, labels
+        self.tags: list[Tag] = []
+        self.best = torch.zeros(len(labels))
+
+    @torch.no_grad()
+    def add(self, heard: dict[str, Heard], offset_seconds: float = 0.0) -> None:
+        """Listen to one window (features `[1, layers, time, dim]`) that starts at `offset_seconds`."""
+        cut, spans = stretches(heard, STRETCH_SECONDS, HOP_SECONDS)
+        scores = torch.sigmoid(self.head(cut).float()).cpu()
+        shifted = [(start + offset_seconds, end + offset_seconds) for start, end in spans]
+        self.tags += _events(scores, shifted, self.labels)
+        self.best = torch.maximum(self.best, scores.amax(0))
+
+    def sounds(self, seconds: float) -> Sounds:
+        """Events merged over neighbouring stretches, none longer than the recording, and guesses, likeliest first."""
+        tags = merge([Tag(t.label, t.start, min(t.end, seconds), t.score) for t in self.tags])
+        named = {t.label for t in sorted(tags, key=lambda t: -t.score)[:MOST_TAGS]}
+        ranked = [i for i in self.best.argsort(descending=True).tolist() if self.labels[i] not in named]
+        likely = [self.labels[i] for i in ranked if float(self.best[i]) >= LEAST_GUESS]
+        return Sounds(tuple(tags), tuple(likely[: max(0, MOST_NAMED - len(named))]))
 
 
 def _events(scores: Tensor, spans: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[Tag]:

@@ -117,9 +117,24 @@ def choice(context: Context, rng: Generator, item: Heard) -> Turn | None:
     others = _distractors(context, rng, item, name, hard) if name else []
     if not others:
         return None
-    names = [name, *others]
-    options = [context.phrase(names[int(k)]) for k in rng.permutation(4)]
-    return choose(context, rng, options, context.phrase(name), hard)
+    worded = wordings(context, rng, [name, *others])
+    options = [worded[int(k)] for k in rng.permutation(4)]
+    return choose(context, rng, options, worded[0], hard)
+
+
+def wordings(context: Context, rng: Generator, names: list[str]) -> list[str]:
+    """Classes as people may write them: as phrases, in train also by name or by a synonym, all in the same way.
+
+    Synonyms that two of the classes share would make two options one, so phrases stand in for them.
+    """
+    phrases = [context.phrase(name) for name in names]
+    way = rng.random() if context.split == "train" else 0.0
+    if way < 0.5:
+        return phrases
+    kinds = [context.ontology.by_name[name] for name in names]
+    pools = [[k.name] if way < 0.7 or not k.synonyms else list(k.synonyms) for k in kinds]
+    worded = [pool[int(rng.integers(len(pool)))] for pool in pools]
+    return worded if len(set(worded)) == len(worded) else phrases
 
 
 def choose(context: Context, rng: Generator, options: list[str], right: str, hard: bool) -> Turn:

@@ -23,8 +23,8 @@ from torch import Tensor
 from alm.aligner.features import Heard, pooled
 from alm.assistant import Assistant
 from alm.audio import Waveform, load_audio, windows
-from alm.evidence import Tag
-from alm.timeline import merge, tag_window
+from alm.evidence import Sounds
+from alm.timeline import Timeline
 
 BATCH_SECONDS = 60.0
 """Padded seconds of sound encoded at once."""
@@ -72,7 +72,7 @@ class HeardClip:
 
     tokens: Tensor
     """[windows, tokens_per_window, dim]"""
-    tags: tuple[Tag, ...]
+    sounds: Sounds
     pooled: Tensor
     """[features]: the pooled frozen features of its first window, as the tag head and the probe see them."""
 
@@ -139,20 +139,16 @@ class Listener:
         inputs |= {f"{n}_hidden_mask": features[f"{n}_mask"].to(device) for n in names}
         heard = self.hearing.encode(inputs)
         first = {n: h.window(0) for n, h in heard.items()}
-        tags = tuple(merge([Tag(t.label, t.start, min(t.end, seconds), t.score) for t in self._tags(heard, seconds)]))
-        return HeardClip(self.hearing.align(heard).cpu(), tags, pooled(first)[0].cpu())
+        return HeardClip(self.hearing.align(heard).cpu(), self._sounds(heard, seconds), pooled(first)[0].cpu())
 
-    def _tags(self, heard: dict[str, Heard], seconds: float) -> list[Tag]:
+    def _sounds(self, heard: dict[str, Heard], seconds: float) -> Sounds:
         if self.hearing.tag_head is None:
-            return []
-        labels = self.assistant.model.config.tag_labels or []
+            return Sounds()
         config = self.extractor
-        spans = windows(seconds, config.window_seconds, config.overlap_seconds)
-        return [
-            tag
-            for row, (start, _) in enumerate(spans)
-            for tag in tag_window(self.hearing.tag_head, {n: h.window(row) for n, h in heard.items()}, labels, start)
-        ]
+        timeline = Timeline(self.hearing.tag_head, self.assistant.model.config.tag_labels or [])
+        for row, (start, _) in enumerate(windows(seconds, config.window_seconds, config.overlap_seconds)):
+            timeline.add({n: h.window(row) for n, h in heard.items()}, start)
+        return timeline.sounds(seconds)
 
     def transcript(self, sound: Sound) -> str:
         """What the assistant's transcript path says, kept by content hash; empty without speech."""

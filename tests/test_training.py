@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 from alm import testing
 from alm.audio import load_audio
 from alm.errors import CheckpointError, ConfigError
-from alm.evidence import Tag
+from alm.evidence import Sounds, Tag
 from alm.modeling import AudioHearing
 from alm.processing import AlmFeatureExtractor
 from tests import training_helpers as small
@@ -34,7 +35,7 @@ from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop, TrainingError, rate
 from training.models import Ear
 from training.objective import rng_for
-from training.rows import Collator, Knowledge, load_rows, schedule
+from training.rows import Collator, Knowledge, Row, Schedule, companions, load_rows
 from training.sounds import Sampler, multi_hot, tag_labels
 
 CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
@@ -364,7 +365,7 @@ def test_groups_cover_every_parameter_and_only_the_named_ones_learn() -> None:
 # --- language stages -------------------------------------------------------------------------------------------------
 
 
-def _language(folder: Path) -> tuple[LanguageObjective, Any]:
+def _language(folder: Path, evidence: Any = None) -> tuple[LanguageObjective, Any]:
     names = [f"{i}.wav" for i in range(6)]
     cache = small.write_cache(folder / "cache", names)
     lines = []
@@ -380,13 +381,14 @@ def _language(folder: Path) -> tuple[LanguageObjective, Any]:
     rows, missing = load_rows([folder / "rows.jsonl"], cache)
     assert missing == 0 and len(rows) == 12
     model = small.model()
-    tags = {str(folder / "0.wav"): (Tag("dog", 0.0, 0.3, 0.9),)}
+    sounds = {str(folder / "0.wav"): Sounds((Tag("dog", 0.0, 0.3, 0.9),), ("rain",))}
     collator = Collator(
-        small.processor(model.config), cache, Knowledge(tags, {str(folder / "0.wav"): "no"}, tuple(small.LABELS)), ""
+        small.processor(model.config), cache, Knowledge(sounds, {str(folder / "0.wav"): "no"}, tuple(small.LABELS)), ""
     )
     values = {
         "name": "talk", "kind": "language", "train": ["aligner", "lora"], "lr": {"aligner": 0.01, "lora": 0.01},
-        "steps": 12, "batch_size": 3, "warmup_steps": 1, "eval_every_steps": 6,
+        "steps": 12, "batch_size": 6, "warmup_steps": 1, "eval_every_steps": 6, "questions_together": 2,
+        "evidence": evidence or {},
     }  # fmt: skip
     stage = build(StageConfig, values, "test")
     return LanguageObjective(model, stage, rows, collator, 1), model
@@ -402,22 +404,43 @@ def test_what_a_later_stage_learns_stays_in_float32() -> None:
 
 
 def test_the_loss_is_the_models_own(tmp_path: Path) -> None:
-    objective, model = _language(tmp_path)
+    """Reading what a bundle shares once equals the stock forward over every row whole, in loss and in gradient."""
+    objective, model = _language(tmp_path, {"tags": 0.0, "transcript": 0.0})
+    names = set_trainable(model, ["aligner", "lora"])
+    model.eval()
     batch = objective.batch(0)
-    each, _, _ = objective._token_losses(batch, 0.0)
+    bundles = [[objective.train[i] for i in b] for b in objective.batches[0]]
+    assert max(len(b) for b in bundles) > 1, "control: something is shared"
+    each, where, _ = objective._token_losses(batch, 0.0)
+    each.sum().backward()
+    shared = {n: p.grad.clone() for n, p in names.items() if p.grad is not None}
+    model.zero_grad()
+    total = 0.0
+    for index, row in enumerate(r for b in bundles for r in b):
+        alone = whole(objective, row)
+        loss = model(**alone).loss
+        answered = int((alone["labels"] != -100).sum())
+        assert float(each[where == index].mean()) == pytest.approx(float(loss), abs=1e-5)
+        (loss * answered).backward()
+        total += float(loss) * answered
+    assert total == pytest.approx(float(each.sum()), abs=1e-4)
+    for name, grad in shared.items():
+        torch.testing.assert_close(grad, names[name].grad, atol=1e-5, rtol=1e-4)
+    assert any(float(g.abs().max()) > 1e-4 for n, g in shared.items() if "aligner" in n), "control: audio matters"
+    swapped = replace(batch, owner=batch.owner.flip(0))  # control: questions read after another recording
     with torch.no_grad():
-        whole = model(**small_inputs(batch), labels=batch.labels).loss
-    assert float(each.mean()) == pytest.approx(float(whole), abs=1e-5)
-    moved = {**small_inputs(batch), "audio_windows": batch.inputs["audio_windows"]}
-    moved["ear_hidden"] = moved["ear_hidden"] + 1.0 * torch.randn_like(moved["ear_hidden"])
-    with torch.no_grad():  # control: the audio matters
-        assert float(model(**moved, labels=batch.labels).loss) != pytest.approx(float(whole), abs=1e-5)
+        assert float(objective._token_losses(swapped, 0.0)[0].mean()) != pytest.approx(float(each.mean()), abs=1e-5)
 
 
-def small_inputs(batch: Any) -> dict[str, torch.Tensor]:
-    from training.rows import with_noise
-
-    return with_noise(batch, 0.0)
+def whole(objective: Any, row: Row) -> dict[str, torch.Tensor]:
+    """Inputs and labels of one row, unsplit."""
+    collator, seed = objective.collator, rng_for(1)
+    encoded = collator.encode(row, EvidenceConfig(0.0, 0.0, 0.0), seed)
+    ids = torch.tensor([encoded.ids])
+    heard, inputs = collator._audio([row])
+    labels = ids.masked_fill(~torch.tensor([encoded.answer]), -100)
+    mask = torch.ones_like(ids)
+    return {**inputs, **as_inputs(heard), "input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def test_only_answers_and_their_end_are_learned(tmp_path: Path) -> None:
@@ -464,11 +487,32 @@ def test_evidence_is_given_as_often_as_asked(tmp_path: Path) -> None:
 def test_the_schedule_shows_every_row_before_any_twice(tmp_path: Path) -> None:
     objective, _ = _language(tmp_path)
     rows = objective.train
-    drawn = [i for b in schedule(rows, {"label": 1.0}, 5, 3, "k") for i in b]
+    plan = Schedule(rows, {"label": 1.0}, "k")
+    drawn = [i for batch in plan.batches(5, 3) for (i,) in batch]
     assert {rows[i].task for i in drawn} == {"label"} and len(drawn) == 15
     counts = [drawn.count(i) for i in set(drawn)]
     assert max(counts) - min(counts) <= 1 and len(counts) == sum(r.task == "label" for r in rows)
-    assert schedule(rows, {}, 4, 3, "k") == schedule(rows, {}, 4, 3, "k") != schedule(rows, {}, 4, 3, "other")
+    again, other = Schedule(rows, {}, "k").batches(4, 3), Schedule(rows, {}, "other").batches(4, 3)
+    assert again == Schedule(rows, {}, "k").batches(4, 3) != other
+
+
+def test_bundles_share_their_recordings(tmp_path: Path) -> None:
+    objective, _ = _language(tmp_path)
+    rows = objective.train
+    bundles = [b for batch in Schedule(rows, {}, "k").batches(6, 6, 3) for b in batch]
+    assert max(len(b) for b in bundles) > 1, "control: some rows are about one recording"
+    for bundle in bundles:
+        assert len(set(bundle)) == len(bundle) <= 3
+        assert len({rows[i].key for i in bundle}) == 1
+    only = [b for batch in Schedule(rows, {"label": 1.0}, "k").batches(6, 6, 3) for b in batch]
+    assert {rows[i].task for b in only for i in b} == {"label"}
+
+
+def test_a_recording_after_the_question_is_not_shared(tmp_path: Path) -> None:
+    objective, _ = _language(tmp_path)
+    row = objective.train[0]
+    later = replace(row, id="later", messages=({"role": "user", "content": "What?<audio>"}, *row.messages[1:]))
+    assert companions([row, later]) == {row.key: [0], ("later",): [1]}
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ class StageConfig:
     lr: Mapping[str, float] = field(default_factory=dict)
     """Peak learning rate of each group."""
     batch_size: int = 16
+    questions_together: int = 1
+    """Up to so many questions of a batch are about one recording, which is then read once for all of them."""
     tasks: Mapping[str, float] = field(default_factory=dict)
     """Task to weight in the mix; empty: all, by the square root of their size."""
     warmup_steps: int = 20
@@ -124,7 +126,7 @@ class StageConfig:
             raise ConfigError(f"stage {self.name}: no group {unknown[0]!r}; groups are {', '.join(GROUPS)}")
         if missing := sorted(set(self.train) - set(self.lr)):
             raise ConfigError(f"stage {self.name}: lr has no value for {', '.join(missing)}")
-        for name in ("steps", "batch_size", "eval_every_steps"):
+        for name in ("steps", "batch_size", "questions_together", "eval_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
 

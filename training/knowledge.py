@@ -20,9 +20,9 @@ from alm.aligner import Heard, pooled
 from alm.audio import load_audio, windows
 from alm.configuration import AlmConfig
 from alm.errors import AlmError
-from alm.evidence import Tag
+from alm.evidence import Sounds, Tag
 from alm.tagging import TagHead
-from alm.timeline import merge, tag_window
+from alm.timeline import Timeline
 from alm.transcription import Transcriber
 from training.atomic import write_json
 from training.config import EvidenceConfig
@@ -87,29 +87,29 @@ def train_heads(
 
 
 @torch.no_grad()
-def tags_of(head: TagHead, item: Item, cache: FeatureCache, config: AlmConfig) -> tuple[Tag, ...]:
+def sounds_of(head: TagHead, item: Item, cache: FeatureCache, config: AlmConfig) -> Sounds:
     """Events of a cached recording, as the assistant makes them."""
     heard = collate([cache.read(item)], cache.frame_seconds)
-    spans = windows(item.seconds, config.window_seconds, config.overlap_seconds)
-    tags: list[Tag] = []
-    for row, (start, _) in enumerate(spans):
-        one: dict[str, Heard] = {n: h.window(row) for n, h in heard.items()}
-        tags += tag_window(head, one, config.tag_labels or [], start)
-    return tuple(merge([Tag(t.label, t.start, min(t.end, item.seconds), t.score) for t in tags]))
+    timeline = Timeline(head, config.tag_labels or [])
+    for row, (start, _) in enumerate(windows(item.seconds, config.window_seconds, config.overlap_seconds)):
+        timeline.add({n: h.window(row) for n, h in heard.items()}, start)
+    return timeline.sounds(item.seconds)
 
 
-def save_tags(path: Path, tags: dict[str, tuple[Tag, ...]]) -> None:
-    """Tags by recording, as JSON."""
-    rows = {
-        p: [[t.label, round(t.start, 3), round(t.end, 3), round(t.score, 4)] for t in own] for p, own in tags.items()
-    }
+def save_sounds(path: Path, sounds: dict[str, Sounds]) -> None:
+    """Events and guesses by recording, as JSON."""
+    rows = {p: {"tags": [_rounded(t) for t in own.tags], "guesses": list(own.guesses)} for p, own in sounds.items()}
     write_json(path, rows)
 
 
-def read_tags(path: Path) -> dict[str, tuple[Tag, ...]]:
-    """Inverse of [`save_tags`]."""
-    rows: dict[str, list[list[Any]]] = json.loads(path.read_text(encoding="utf-8"))
-    return {p: tuple(Tag(*own) for own in tags) for p, tags in rows.items()}
+def _rounded(tag: Tag) -> list[Any]:
+    return [tag.label, round(tag.start, 3), round(tag.end, 3), round(tag.score, 4)]
+
+
+def read_sounds(path: Path) -> dict[str, Sounds]:
+    """Inverse of [`save_sounds`]."""
+    rows: dict[str, dict[str, list[Any]]] = json.loads(path.read_text(encoding="utf-8"))
+    return {p: Sounds(tuple(Tag(*t) for t in own["tags"]), tuple(own["guesses"])) for p, own in rows.items()}
 
 
 def transcribe(

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alm.fusion import FusionCache
 from alm.modeling import AlmForConditionalGeneration
 from training.config import EvidenceConfig, StageConfig
 from training.groups import evaluating
 from training.objective import rng_for
-from training.rows import Batch, Collator, Row, by_task, schedule, with_noise
+from training.rows import Batch, Collator, Row, Schedule, by_task, with_noise
 
 EVAL_BATCH = 16
 BARE = EvidenceConfig(tags=0.0, transcript=0.0, wrong=0.0)
@@ -36,14 +37,14 @@ class LanguageObjective:
         self.model, self.stage, self.collator, self.seed = model, stage, collator, seed
         self.extra = nn.Module()
         self.train = [r for r in rows if r.split == "train"]
-        key = f"{seed} {stage.name}"
-        self.batches = schedule(self.train, stage.tasks, stage.steps, stage.batch_size, key)
+        plan = Schedule(self.train, stage.tasks, f"{seed} {stage.name}")
+        self.batches = plan.batches(stage.steps, stage.batch_size, stage.questions_together)
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
 
     def batch(self, step: int) -> Batch:
         rng = rng_for(self.seed, self.stage.name, step)
-        rows = [self.train[i] for i in self.batches[step]]
-        return self.collator.batch(rows, self.stage.evidence, rng)
+        bundles = [[self.train[i] for i in b] for b in self.batches[step]]
+        return self.collator.batch(bundles, self.stage.evidence, rng)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         each, where, _ = self._token_losses(batch, self.stage.augment.noise)
@@ -53,8 +54,17 @@ class LanguageObjective:
         return loss, parts
 
     def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of every answer token, the row it belongs to, and whether the model's first choice is right."""
-        hidden = self.model.model(**with_noise(batch, noise)).last_hidden_state
+        """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
+
+        What the rows of a bundle share is read once; each question goes on from a copy of its keys and values, through
+        which its gradient flows back. Equal to reading every row whole.
+        """
+        cache = FusionCache()
+        self.model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
+        cache.batch_select_indices(batch.owner)
+        hidden = self.model.model(
+            input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True
+        ).last_hidden_state
         wanted = batch.labels[:, 1:]
         chosen = wanted != -100
         logits = self.model.lm_head(hidden[:, :-1][chosen]).float()
@@ -86,7 +96,7 @@ class LanguageObjective:
         losses: dict[str, list[float]],
         right: dict[str, list[float]],
     ) -> None:
-        batch = self.collator.batch(rows, evidence, rng_for("validation", self.seed))
+        batch = self.collator.batch([[r] for r in rows], evidence, rng_for("validation", self.seed))
         each, where, hit = self._token_losses(batch, 0.0)
         for index, row in enumerate(rows):
             own = where == index

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from alm.aligner import Heard
-from alm.evidence import Tag, evidence_text
+from alm.evidence import Sounds, Tag, evidence_text
 from alm.messages import Encoded, MessageEncoder, from_row
 from alm.processing import AlmProcessor
 from data_prep.records import Record, read_records
@@ -38,25 +38,40 @@ class Row:
     length: int
     """About how many tokens it has."""
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for rows that can share what was read of their recordings: these come before any question."""
+        first = self.messages[0]["content"]
+        ahead = first.startswith("<audio>" * len(self.items)) and self.messages[0]["role"] == "user"
+        return tuple(i.path for i in self.items) if ahead else (self.id,)
+
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What may be told about recordings, by path: tags of a head that never saw them, transcripts."""
+    """What may be told about recordings, by path: sounds by a tag head that never saw them, transcripts."""
 
-    tags: Mapping[str, tuple[Tag, ...]]
+    sounds: Mapping[str, Sounds]
     transcripts: Mapping[str, str]
     labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs of some rows."""
+    """Model inputs of some rows: what rows about one recording share, and then each row's own question and answer."""
 
     inputs: dict[str, Tensor]
+    """Ids `[bundles, shared]` with every audio position, their mask, and the recordings."""
     heard: dict[str, Heard]
+    owner: Tensor
+    """[rows] the bundle of each row."""
+    ids: Tensor
+    """[rows, time] what follows the shared part."""
+    mask: Tensor
+    """[rows, shared + time], 0 on padding."""
     labels: Tensor
+    """[rows, time] ids of answers, -100 elsewhere."""
     weights: Tensor
-    """[batch] weight of each answer token of a row."""
+    """[rows] weight of each answer token of a row."""
     tasks: tuple[str, ...]
     tokens: int
 
@@ -89,27 +104,72 @@ def by_task(rows: Sequence[Row]) -> dict[str, list[int]]:
     return {t: found[t] for t in sorted(found)}
 
 
-def schedule(
-    rows: Sequence[Row], weights: Mapping[str, float], steps: int, batch_size: int, seed: str
-) -> list[list[int]]:
-    """Row indices of every batch of a stage: tasks by weight, each row once before any comes twice; equal lengths."""
-    rng = rng_for(seed, "schedule")
-    tasks = {t: own for t, own in by_task(rows).items() if weights.get(t, 0.0 if weights else len(own) ** 0.5) > 0}
-    share = np.array([weights[t] if weights else len(own) ** 0.5 for t, own in tasks.items()])
-    names = list(tasks)
-    queues: dict[str, list[int]] = {t: [] for t in tasks}
-    drawn: list[int] = []
-    for which in rng.choice(len(names), size=steps * batch_size, p=share / share.sum()):
-        queue = queues[names[which]]
-        if not queue:
-            queue.extend(int(i) for i in rng.permutation(tasks[names[which]]))
-        drawn.append(queue.pop())
-    batches: list[list[int]] = []
-    for first in range(0, len(drawn), CHUNK_BATCHES * batch_size):
-        chunk = sorted(drawn[first : first + CHUNK_BATCHES * batch_size], key=lambda i: rows[i].length)
-        own_batches = [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
-        batches += [own_batches[i] for i in rng.permutation(len(own_batches))]
-    return batches
+def companions(rows: Sequence[Row]) -> dict[tuple[str, ...], list[int]]:
+    """Rows that ask about the same recordings, which come first in each: they can share what was read of them."""
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        found[row.key].append(index)
+    return dict(found)
+
+
+@dataclass
+class Schedule:
+    """Bundles of every batch of a stage, each a list of indices of rows about the same recordings.
+
+    Tasks are drawn by weight (by the square root of their size without weights), each row once before any comes twice;
+    then up to `together - 1` further questions about the same recording join the row that was drawn. Batches have about
+    equal lengths.
+    """
+
+    rows: Sequence[Row]
+    weights: Mapping[str, float]
+    seed: str
+
+    def batches(self, steps: int, batch_size: int, together: int = 1) -> list[list[list[int]]]:
+        """`steps` batches of at most `batch_size` rows in bundles of at most `together`."""
+        rng, count = rng_for(self.seed, "schedule"), max(1, batch_size // together)
+        share = self._shares()
+        drawn = self._drawn(share, steps * count, rng)
+        near = companions(self.rows) if together > 1 else {}
+        bundles = [self._joined(i, near, share, together, rng) for i in drawn]
+        batches: list[list[list[int]]] = []
+        for first in range(0, len(bundles), CHUNK_BATCHES * count):
+            chunk = sorted(bundles[first : first + CHUNK_BATCHES * count], key=lambda b: self.rows[b[0]].length)
+            own = [chunk[i : i + count] for i in range(0, len(chunk), count)]
+            batches += [own[i] for i in rng.permutation(len(own))]
+        return batches
+
+    def _shares(self) -> dict[str, float]:
+        sizes = {t: len(own) for t, own in by_task(self.rows).items()}
+        wanted = {t: self.weights.get(t, 0.0) if self.weights else n**0.5 for t, n in sizes.items()}
+        return {t: w for t, w in wanted.items() if w > 0}
+
+    def _drawn(self, share: Mapping[str, float], count: int, rng: np.random.Generator) -> list[int]:
+        tasks, names, parts = by_task(self.rows), list(share), np.array(list(share.values()))
+        queues: dict[str, list[int]] = {t: [] for t in names}
+        drawn = []
+        for which in rng.choice(len(names), size=count, p=parts / parts.sum()):
+            queue = queues[names[which]]
+            if not queue:
+                queue.extend(int(i) for i in rng.permutation(tasks[names[which]]))
+            drawn.append(queue.pop())
+        return drawn
+
+    def _joined(
+        self,
+        index: int,
+        near: Mapping[tuple[str, ...], list[int]],
+        share: Mapping[str, float],
+        together: int,
+        rng: np.random.Generator,
+    ) -> list[int]:
+        """A row with companions, tasks again by weight."""
+        others = [i for i in near.get(self.rows[index].key, []) if i != index and self.rows[i].task in share]
+        if not others:
+            return [index]
+        parts = np.array([share[self.rows[i].task] for i in others])
+        more = rng.choice(others, min(together - 1, len(others)), replace=False, p=parts / parts.sum())
+        return [index, *map(int, more)]
 
 
 @dataclass
@@ -149,25 +209,58 @@ class Collator:
         return self.encoder.encode(parts, add_generation_prompt=prompt_only)
 
     def _evidence(self, item: Item, tags: bool, words: bool, wrong: float, rng: np.random.Generator) -> str:
-        known = self.knowledge.tags.get(item.path, ()) if tags else ()
-        labels = self.knowledge.labels
-        told = [Tag(str(rng.choice(labels)), t.start, t.end, t.score) if rng.random() < wrong else t for t in known]
-        return evidence_text(told, self.knowledge.transcripts.get(item.path, "") if words else "")
+        known = self.knowledge.sounds.get(item.path, Sounds()) if tags else Sounds()
 
-    def batch(self, rows: Sequence[Row], evidence: EvidenceConfig, rng: np.random.Generator) -> Batch:
-        """Rows with answers, padded on the right."""
-        encoded = [self.encode(r, evidence, rng) for r in rows]
-        longest = max(len(e.ids) for e in encoded)
-        ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for index, item in enumerate(encoded):
-            own = torch.tensor(item.ids)
-            ids[index, : len(own)], mask[index, : len(own)] = own, 1
-            labels[index, : len(own)] = own.masked_fill(~torch.tensor(item.answer), -100)
-        heard, inputs = self._audio(rows)
+        def told(label: str) -> str:
+            return str(rng.choice(self.knowledge.labels)) if rng.random() < wrong else label
+
+        events = tuple(Tag(told(t.label), t.start, t.end, t.score) for t in known.tags)
+        guesses = tuple(dict.fromkeys(told(g) for g in known.guesses))
+        return evidence_text(Sounds(events, guesses), self.knowledge.transcripts.get(item.path, "") if words else "")
+
+    def batch(self, bundles: Sequence[Sequence[Row]], evidence: EvidenceConfig, rng: np.random.Generator) -> Batch:
+        """Rows with answers; those of one bundle share recordings and evidence. Padded on the right.
+
+        An answer that stands before a row's last recording is context and not learned from.
+        """
+        encoded = [self._encode_bundle(b, evidence, rng) for b in bundles]
+        split = [self._shared(own) for own in encoded]
+        shared, shared_mask = padded([own[0].ids[:n] for own, n in zip(encoded, split, strict=True)])
+        flat = [(b, e, n) for b, (own, n) in enumerate(zip(encoded, split, strict=True)) for e in own]
+        owner = torch.tensor([b for b, _, _ in flat])
+        ids, mask = padded([e.ids[n:] for _, e, n in flat])
+        labels = torch.full_like(ids, -100)
+        for index, (_, item, n) in enumerate(flat):
+            own = torch.tensor(item.ids[n:])
+            labels[index, : len(own)] = own.masked_fill(~torch.tensor(item.answer[n:]), -100)
+        heard, inputs = self._audio([b[0] for b in bundles])
         answers = (labels != -100).sum(1).clamp_min(1)
-        inputs |= {"input_ids": ids, "attention_mask": mask}
-        return Batch(inputs, heard, labels, answers.float().rsqrt(), tuple(r.task for r in rows), int(mask.sum()))
+        inputs |= {"input_ids": shared, "attention_mask": shared_mask}
+        whole = torch.cat([shared_mask[owner], mask], dim=1)
+        tasks = tuple(r.task for b in bundles for r in b)
+        return Batch(inputs, heard, owner, ids, whole, labels, answers.float().rsqrt(), tasks, int(whole.sum()))
+
+    def _encode_bundle(
+        self, bundle: Sequence[Row], evidence: EvidenceConfig, rng: np.random.Generator
+    ) -> list[Encoded]:
+        """All rows with the same draw of evidence, so that they begin alike."""
+        seed = int(rng.integers(2**31))
+        return [self.encode(r, evidence, np.random.default_rng(seed)) for r in bundle]
+
+    def _shared(self, own: Sequence[Encoded]) -> int:
+        """How many ids a bundle shares: all audio; the id before an answer is each row's own, since it predicts."""
+        marks = [i for i, token in enumerate(own[0].ids) if token == self.encoder.audio_token_id]
+        audio_ends = marks[-1] + 1 if marks else 1
+        if len(own) == 1:
+            return audio_ends
+        alike = 0
+        for column in zip(*(e.ids[:-1] for e in own), strict=False):
+            if len(set(column)) > 1:
+                break
+            alike += 1
+        assert alike >= audio_ends, "rows of a bundle begin with the same recordings and evidence"
+        answered = next((i for i, marked in enumerate(own[0].answer) if marked), alike + 1)
+        return max(audio_ends, min(alike, answered - 1))
 
     def prompt(self, row: Row, evidence: EvidenceConfig, rng: np.random.Generator) -> dict[str, Tensor]:
         """Inputs of one row without its last answer, to generate from."""
@@ -180,6 +273,16 @@ class Collator:
         if not parts:
             return {}, {}
         return collate(parts, self.cache.frame_seconds), {"audio_windows": torch.tensor([p.windows for p in parts])}
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids and their mask `[rows, time]`, padded on the right."""
+    longest = max(len(r) for r in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)], mask[index, : len(row)] = torch.tensor(list(row)), 1
+    return ids, mask
 
 
 def with_noise(batch: Batch, size: float) -> dict[str, Tensor]:

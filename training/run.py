@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alm.errors import ConfigError
+from alm.evidence import Sounds
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
 from alm.tagging import TagHead
@@ -26,7 +27,15 @@ from training.config import DataConfig, RunConfig, StageConfig
 from training.curves import draw
 from training.features import FeatureCache
 from training.groups import add_lora, learned_state, load_learned, narrow_frozen, set_trainable
-from training.knowledge import fold_of, read_tags, read_texts, read_transcripts, save_tags, tags_of, train_heads
+from training.knowledge import (
+    fold_of,
+    read_sounds,
+    read_texts,
+    read_transcripts,
+    save_sounds,
+    sounds_of,
+    train_heads,
+)
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.models import Base, find_base, make_model, model_config
@@ -150,19 +159,19 @@ class Run:
         self.say("measured the language model's layers")
 
     def knowledge(self) -> Knowledge:
-        """Tags and transcripts for the evidence text, made once a run."""
-        file, model = self.folder / "tags.json", self.parts[0]
+        """Sounds and transcripts for the evidence text, made once a run."""
+        file, model = self.folder / "sounds.json", self.parts[0]
         wanted = any(s.kind == "language" and s.evidence.tags > 0 for s in self.config.stages)
         if wanted and not file.is_file() and model.model.hearing.tag_head is not None:
-            save_tags(file, self._make_tags(model))
+            save_sounds(file, self._hear_sounds(model))
         transcripts: dict[str, str] = {}
         for file_of_texts in expand(self.config.data.texts):
             transcripts |= read_texts(file_of_texts)
         if self.config.data.transcripts:
             transcripts |= read_transcripts(Path(self.config.data.transcripts))
-        return Knowledge(read_tags(file) if file.is_file() else {}, transcripts, tuple(self.labels))
+        return Knowledge(read_sounds(file) if file.is_file() else {}, transcripts, tuple(self.labels))
 
-    def _make_tags(self, model: AlmForConditionalGeneration) -> dict[str, Any]:
+    def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, Sounds]:
         evidence = next(s.evidence for s in self.config.stages if s.kind == "language")
         sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
         hearing = model.model.hearing
@@ -179,14 +188,14 @@ class Run:
         own = hearing.tag_head
         assert own is not None
         own.eval()
-        tags = {}
+        found: dict[str, Sounds] = {}
         for row in self.rows:
             for item in row.items:
                 source = by_path.get(item.path, row.source)
                 head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
-                if item.path not in tags:
-                    tags[item.path] = tags_of(head, item, self.cache, model.config)
-        return tags
+                if item.path not in found:
+                    found[item.path] = sounds_of(head, item, self.cache, model.config)
+        return found
 
     def targets(self, captions: Sequence[str]) -> dict[int, Targets]:
         """Text side of the stage `align`, for each branch; made once a run."""
