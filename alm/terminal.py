@@ -107,6 +107,8 @@ def evidence_lines(evidence: Evidence) -> Iterable[str]:
         yield f"  {times} {bar} {printable(tag.label, keep='')}  {tag.score:.2f}"
     if not evidence.tags:
         yield "  no event recognised"
+    if evidence.guesses:
+        yield f"  perhaps: {printable(', '.join(evidence.guesses), keep='')}"
     yield from _transcript_lines(evidence)
 
 

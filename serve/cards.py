@@ -212,14 +212,22 @@ def _evidence(clip: HeardClip, listening: bool) -> str:
 
 def _event_list(evidence: Evidence) -> str:
     if not evidence.tags:
-        return '<p class="alm-note">No event recognised.</p>'
+        return '<p class="alm-note">No event recognised.</p>' + _guesses(evidence)
     items = "".join(
         f'<li><button type="button" data-seek="{tag.start:.3f}">{clock(tag.start)} \u2013 {clock(tag.end)}</button> '
         f"{escape(printable(tag.label, keep=''))} <small>{tag.score:.2f}</small></li>"
         for tag in evidence.tags
     )
     count = len(evidence.tags)
-    return f"<details><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
+    events = f"<details><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
+    return events + _guesses(evidence)
+
+
+def _guesses(evidence: Evidence) -> str:
+    """Classes too unsure for an event; the model reads them, so people see them, too."""
+    if not evidence.guesses:
+        return ""
+    return f'<p class="alm-note">Perhaps: {escape(printable(", ".join(evidence.guesses), keep=""))}</p>'
 
 
 def _transcript(evidence: Evidence) -> str:
