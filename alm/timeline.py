@@ -11,8 +11,8 @@ from alm.aligner import Heard
 from alm.evidence import MOST_TAGS, Sounds, Tag
 from alm.tagging import TagHead, stretches
 
-STRETCH_SECONDS = 2.0
-HOP_SECONDS = 1.0
+STRETCH_SECONDS = 1.0
+HOP_SECONDS = 0.5
 THRESHOLD = 0.35
 LEAST_GUESS = 0.02
 """A class below this probability everywhere is not worth a mention."""
