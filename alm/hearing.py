@@ -61,7 +61,8 @@ class Ears:
         if key not in self._said:
             _keep(self._said, key, self._transcribe(recording), self.remember)
         text, segments = self._said[key]
-        return Evidence(recording.source, recording.seconds, key, heard.sounds.tags, text, segments, heard.sounds.guesses)
+        sounds = heard.sounds
+        return Evidence(recording.source, recording.seconds, key, sounds.tags, text, segments, sounds.guesses)
 
     def _transcribe(self, recording: Waveform) -> tuple[str, tuple[Segment, ...]]:
         if self.transcriber is None:

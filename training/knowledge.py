@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alm.aligner import Heard, pooled
+from alm.aligner import pooled
 from alm.audio import load_audio, windows
 from alm.configuration import AlmConfig
 from alm.errors import AlmError
