@@ -126,8 +126,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | dict | type(None)) else str(value)
 
 
-def load_adapter(model: AlmForConditionalGeneration, folder: str | Path) -> dict[str, Any]:
+def load_adapter(
+    model: AlmForConditionalGeneration, folder: str | Path, further_lora: bool = False
+) -> dict[str, Any]:
     """Put a trained adapter into a model made with its fields (`alm.load` does both); gives `alm_adapter.json`.
+
+    Args:
+        further_lora: LoRA layers that the model has and the adapter has not are left as they are.
 
     Raises:
         CheckpointError: files are missing or damaged; names or shapes do not match one to one; other base weights.
@@ -140,7 +145,7 @@ def load_adapter(model: AlmForConditionalGeneration, folder: str | Path) -> dict
     _check(folder / HEARING, hearing, hearing_state(model))
     if about["lora"]:
         lora = _read(folder / LORA)
-        _put_lora(model, folder, lora)
+        _put_lora(model, folder, lora, further_lora)
     with torch.no_grad():
         own = model.state_dict()
         for name, tensor in hearing.items():
@@ -228,7 +233,7 @@ def _some(names: Iterable[str]) -> list[str]:
     return ordered[:5] + ([f"and {len(ordered) - 5} more"] if len(ordered) > 5 else [])
 
 
-def _put_lora(model: AlmForConditionalGeneration, folder: Path, lora: dict[str, Tensor]) -> None:
+def _put_lora(model: AlmForConditionalGeneration, folder: Path, lora: dict[str, Tensor], further: bool) -> None:
     """Add LoRA layers as `adapter_config.json` says and fill them; a model that has some keeps its own layers."""
     added = not getattr(model, "_hf_peft_config_loaded", False)
     if added:
@@ -238,7 +243,8 @@ def _put_lora(model: AlmForConditionalGeneration, folder: Path, lora: dict[str, 
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in frozen and ".lora_" not in name and parameter.requires_grad)
     try:
-        _check(folder / LORA, lora, lora_state(model))
+        wanted = lora_state(model)
+        _check(folder / LORA, lora, {n: t for n, t in wanted.items() if not further or n in lora})
     except CheckpointError:
         if added:
             _take_off_lora(model)
@@ -246,7 +252,7 @@ def _put_lora(model: AlmForConditionalGeneration, folder: Path, lora: dict[str, 
     own = model.state_dict()
     with torch.no_grad():
         for name, tensor in own.items():
-            if f".{NAME}." in name and ".lora_" in name:
+            if f".{NAME}." in name and ".lora_" in name and _to_peft(name) in lora:
                 tensor.copy_(lora[_to_peft(name)])
 
 

@@ -92,6 +92,14 @@ def _yes_no(context: Context, rng: Generator, index: int) -> Draft | None:
     return _draft(item, turns.yes(context, rng, present[int(rng.integers(len(present)))])) if present else None
 
 
+def _checklist(context: Context, rng: Generator, index: int) -> Draft | None:
+    """Odd records are about scenes, where there are any."""
+    kinds = ("sequence", "mixture", "background")
+    if index % 2 and context.of_kind(*kinds):
+        return _of(turns.checklist, context, rng, _scene(context, rng, "checklist", index // 2, *kinds))
+    return _of(turns.checklist, context, rng, _single(context, rng, "checklist", index // 2))
+
+
 def _order(context: Context, rng: Generator, index: int) -> Draft | None:
     maker = (turns.first, turns.listing, turns.after)[index % 3]
     return _of(maker, context, rng, _scene(context, rng, "order", index // 3, "sequence"))
@@ -173,7 +181,7 @@ DIALOGUES: dict[str, tuple[Maker, ...]] = {
     "background": (turns.caption, turns.background, turns.when, turns.yes_no),
     "mixture": (turns.caption, turns.count_sounds, turns.yes_no, turns.absent),
     "utterance": (turns.yes_no, turns.transcribe, turns.about_speech, turns.sex, turns.language),
-    "single": (turns.label, turns.yes_no, turns.choice, turns.absent),
+    "single": (turns.label, turns.yes_no, turns.choice, turns.checklist, turns.absent),
 }
 """What can be asked one after the other about one recording."""
 
@@ -197,6 +205,7 @@ TASKS: tuple[Task, ...] = (
     Task("label", 0.14, on_single("label", turns.label)),
     Task("yes_no", 0.14, _yes_no),
     Task("choice", 0.13, on_single("choice", turns.choice)),
+    Task("checklist", 0.10, _checklist),
     Task("order", 0.08, _order),
     Task("count", 0.05, on_scene("count", turns.count, "repetition")),
     Task("count_sounds", 0.02, on_scene("count_sounds", turns.count_sounds, "sequence", "mixture", "background")),

@@ -90,6 +90,19 @@ QUESTIONS: dict[str, Questions] = {
         What sound is this, of the following?{options}
         Decide which sound the clip contains.{options}""",
     ),
+    "checklist": _q(
+        """Which of these can be heard? Say yes or no for each: {options}.
+        Say for each sound whether you hear it: {options}.
+        Go through this list and say yes or no: {options}.
+        Check each of these sounds: {options}.
+        Yes or no for each of these: {options}.
+        Tell me of every sound whether it is in the recording: {options}.
+        Are these to be heard, yes or no? {options}.
+        Mark each sound with yes or no: {options}.""",
+        """For every one of these sounds, answer yes or no: {options}.
+        State for each whether the audio has it: {options}.
+        Yes or no, one after the other: {options}.""",
+    ),
     "first": _q(
         """Which sound comes first, {x} or {y}?
         What do you hear first, {x} or {y}?

@@ -14,6 +14,10 @@ from data_prep.scenes import UNCLEAR
 from data_prep.speech_texts import number_words
 
 LETTERS = "ABCD"
+CHOICE_STYLES = {"text": 0.45, "lettered": 0.35, "letter": 0.2}
+"""Layouts of a choice and their shares."""
+CHECKLIST = (4, 8)
+"""Fewest and most sounds of a checklist."""
 NEGATIVES = ("random", "group", "popular")
 NOISE_CLASS = "static noise"
 """What plain noise may fairly be called."""
@@ -97,6 +101,28 @@ def no(context: Context, rng: Generator, item: Heard) -> Turn | None:
     return Turn(ask(context, rng, "yes_no", x=phrase), reply, {"answer": "no", "class": name, "negative": strategy})
 
 
+def checklist(context: Context, rng: Generator, item: Heard) -> Turn | None:
+    """Several sounds, each with yes or no: many decisions for one reading of the recording."""
+    if set(item.classes) & UNCLEAR:
+        return None
+    chosen = context.askable(item.classes)
+    present = set(chosen)
+    wanted = int(rng.integers(CHECKLIST[0], CHECKLIST[1] + 1))
+    for _ in range(4 * wanted):
+        name = absent_class(context, rng, item, NEGATIVES[int(rng.integers(len(NEGATIVES)))])
+        if name is not None and name not in chosen:
+            chosen.append(name)
+        if len(chosen) >= wanted:
+            break
+    if len(chosen) < CHECKLIST[0]:
+        return None
+    names = [chosen[int(k)] for k in rng.permutation(len(chosen))]
+    worded = wordings(context, rng, names)
+    said = ["yes" if name in present else "no" for name in names]
+    reply = "; ".join(f"{text}: {word}" for text, word in zip(worded, said, strict=True)) + "."
+    return Turn(ask(context, rng, "checklist", options="; ".join(worded)), reply, {"answer": said, "options": names})
+
+
 def _distractors(context: Context, rng: Generator, item: Heard, name: str, hard: bool) -> list[str]:
     """Three other classes, of one group with the right one when `hard`, else of other groups; none confusable."""
     chosen: list[str] = []
@@ -138,16 +164,19 @@ def wordings(context: Context, rng: Generator, names: list[str]) -> list[str]:
 
 
 def choose(context: Context, rng: Generator, options: list[str], right: str, hard: bool) -> Turn:
-    """A question with `options`, asked in one of several layouts."""
-    letter = LETTERS[options.index(right)]
-    style = ("lettered", "letter", "text")[int(rng.integers(3))]
+    """A question with `options`, asked in one of several layouts.
+
+    The answer is the option's text, a letter only where the question asks for it: small language models bind a sound to
+    a text far sooner than to a letter.
+    """
+    style = str(rng.choice(tuple(CHOICE_STYLES), p=tuple(CHOICE_STYLES.values())))
     if style == "text":
         listed, reply = " Options: " + "; ".join(options) + ".", right
     else:
         mark = ("{}) ", "{}. ", "({}) ")[int(rng.integers(3))]
         listed = "".join(f"\n{mark.format(key)}{text}" for key, text in zip(LETTERS, options, strict=False))
         listed += "\nAnswer with the letter only." if style == "letter" else ""
-        reply = letter if style == "letter" else f"{mark.format(letter)}{right}"
+        reply = LETTERS[options.index(right)] if style == "letter" else right
     meta = {"answer": right, "options": options, "correct": options.index(right), "hard": hard, "style": style}
     return Turn(ask(context, rng, "choice", options=listed), reply, meta)
 

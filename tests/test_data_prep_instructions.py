@@ -145,6 +145,10 @@ def test_every_task_makes_true_records(folder: Path, split: str) -> None:
                 assert (
                     record.meta["options"][record.meta["correct"]] == answer and len(set(record.meta["options"])) == 4
                 )
+            elif task.name == "checklist":
+                asked = zip(record.meta["options"], answer, strict=True)
+                assert all((name in present) == (word == "yes") for name, word in asked)
+                assert [part.rpartition(": ")[2] for part in reply.rstrip(".").split("; ")] == answer
             elif task.name == "count":
                 assert answer == len(items[0].events)
             elif task.name == "absent":

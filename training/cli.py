@@ -88,11 +88,15 @@ def run(
     stage: Annotated[str | None, typer.Option(help="Run only this stage, on top of the ones that are done.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and stop.")] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="Adapter whose weights stand for the stages before --stage.")
+    ] = None,
     out: OutOption = None,
 ) -> None:
     """Run the curriculum; end it with SIGTERM at any time and go on with --resume."""
     from training.config import load_config
     from training.run import Run
+    from training.starting import start_from
 
     settings = load_config(config)
     folder = out or Path(settings.out)
@@ -101,6 +105,10 @@ def run(
     if stage is not None:
         settings.stage(stage)
     session = Run(settings, folder, _say)
+    if start is not None and not (resume or dry_run):
+        if stage is None:
+            raise typer.BadParameter("--start needs --stage: the stage that goes on from the adapter")
+        start_from(session, start, stage)
     if dry_run:
         from training.estimate import describe
 
