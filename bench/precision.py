@@ -5,6 +5,7 @@ Multiplies matrices of the embedded default's sizes (`[2000, 576] x [576, 1536]`
 
 from __future__ import annotations
 
+import sys
 import time
 
 import torch
@@ -27,9 +28,11 @@ def gigaflops(dtype: torch.dtype) -> float:
 def main() -> None:
     """Print both, and their ratio."""
     speeds = {name: gigaflops(dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
-    for name, speed in speeds.items():
-        print(f"{name} {speed:6.0f} GFLOPS")
-    print(f"precision: {max(speeds, key=lambda n: speeds[n])}  ({speeds['bf16'] / speeds['fp32']:.2f} times fp32 in bf16)")
+    lines = [f"{name} {speed:6.0f} GFLOPS" for name, speed in speeds.items()]
+    lines.append(
+        f"precision: {max(speeds, key=lambda n: speeds[n])} (bf16 {speeds['bf16'] / speeds['fp32']:.2f} of fp32)"
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
