@@ -113,7 +113,7 @@ def speak(
 def build(
     out: OutDir,
     seed: Annotated[int, typer.Option(help="Another seed makes other records.")] = 0,
-    train_records: Annotated[int, typer.Option("--train-records", min=0, help="Number of train records.")] = 12000,
+    train_records: Annotated[int, typer.Option("--train-records", min=0, help="Number of train records.")] = 60000,
     dev_records: Annotated[int, typer.Option("--dev-records", min=0, help="Number of dev records.")] = 600,
     test_records: Annotated[int, typer.Option("--test-records", min=0, help="Number of test records.")] = 2000,
     checksums: Annotated[bool, typer.Option(help="Write SHA256SUMS over everything that the records use.")] = True,

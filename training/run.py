@@ -172,7 +172,7 @@ class Run:
         return Knowledge(read_sounds(file) if file.is_file() else {}, transcripts, tuple(self.labels))
 
     def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, Sounds]:
-        evidence = next(s.evidence for s in self.config.stages if s.kind == "language")
+        evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.tags > 0)
         sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
         hearing = model.model.hearing
         heads = train_heads(

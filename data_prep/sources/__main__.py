@@ -1,4 +1,4 @@
-"""`python -m data_prep.sources`: fetch the extra recordings; for who writes rules, scan sources anew."""
+"""`python -m data_prep.sources`: for who writes rules, scan all sources anew."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from data_prep.sources import credits, rescan
 from data_prep.sources.catalog import load_catalog
 from data_prep.sources.extra_manifest import write_extra
 from data_prep.sources.gather import Places
-from data_prep.steps import console, gather, show
+from data_prep.steps import console
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 OutDir = Annotated[Path, typer.Option("--out", help="Folder of the audio store; may be the one of the first corpus.")]
 
 
-@app.command()
-def fetch(out: OutDir, git_mirror: Mirrors = None, debs: Debs = None, offline: Offline = False) -> None:
-    """Fetch every source of the manifest at its exact version and add its clips to the store."""
-    with guarded():
-        show(gather(out, tuple(git_mirror or ()), tuple(debs or ()), offline))
+@app.callback()
+def sources() -> None:
+    """Rules of the further sources."""
 
 
 @app.command()
