@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alm.aligner import Heard
 from alm.evidence import MOST_TAGS, Sounds, Tag
-from alm.tagging import TagHead, stretches
+from alm.tagging import stretches
 
 STRETCH_SECONDS = 1.0
 HOP_SECONDS = 0.5
@@ -21,9 +21,9 @@ MOST_NAMED = 9
 
 
 class Timeline:
-    """Sounds of one recording, window by window."""
+    """Sounds of one recording, window by window; `head` makes logits `[windows, tags]` of features (a `TagHead`)."""
 
-    def __init__(self, head: TagHead, labels: Sequence[str]) -> None:
+    def __init__(self, head: nn.Module, labels: Sequence[str]) -> None:
         self.head, self.labels = head, labels
         self.tags: list[Tag] = []
         self.best = torch.zeros(len(labels))

@@ -1,7 +1,8 @@
 """What the evidence text of training rows is made from: tags by heads that never saw the source, Whisper's transcripts.
 
 A tag head is nearly always right about the clips it was trained on. Evidence made by such a head would teach the
-language model to trust tags blindly, so tags of training recordings come from heads that left their source out.
+language model to trust tags blindly; evidence by heads that left the source out is worse than what the own head says of
+unseen recordings, and would teach it to pass over them. So tags of training recordings come from both, weighted.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alm.aligner import pooled
+from alm.aligner import Heard, pooled
 from alm.audio import load_audio, windows
 from alm.configuration import AlmConfig
 from alm.errors import AlmError
@@ -86,8 +87,21 @@ def train_heads(
     return heads
 
 
+class Blend(nn.Module):
+    """Two tag heads' logits, weighted: `weight` of the first."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.first, self.second, self.weight = first, second, weight
+
+    def forward(self, heard: dict[str, Heard]) -> Tensor:
+        """`[windows, tags]` logits."""
+        blended: Tensor = torch.lerp(self.second(heard), self.first(heard), self.weight)
+        return blended
+
+
 @torch.no_grad()
-def sounds_of(head: TagHead, item: Item, cache: FeatureCache, config: AlmConfig) -> Sounds:
+def sounds_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConfig) -> Sounds:
     """Events of a cached recording, as the assistant makes them."""
     heard = collate([cache.read(item)], cache.frame_seconds)
     timeline = Timeline(head, config.tag_labels or [])

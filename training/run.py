@@ -28,6 +28,7 @@ from training.curves import draw
 from training.features import FeatureCache
 from training.groups import add_lora, learned_state, load_learned, narrow_frozen, set_trainable
 from training.knowledge import (
+    Blend,
     fold_of,
     read_sounds,
     read_texts,
@@ -175,7 +176,7 @@ class Run:
         evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.tags > 0)
         sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
         hearing = model.model.hearing
-        heads = train_heads(
+        folds = train_heads(
             lambda: TagHead(hearing.counts, hearing.dims, len(self.labels)),
             sounds,
             self.cache,
@@ -183,11 +184,12 @@ class Run:
             evidence,
             self.config.seed,
         )
-        self.say(f"trained {len(heads)} tag heads, each without a part of the sources")
+        self.say(f"trained {len(folds)} tag heads, each without a part of the sources")
         by_path = {str(s.path): s.source for s in sounds}
         own = hearing.tag_head
         assert own is not None
         own.eval()
+        heads = [Blend(own, fold, evidence.own) for fold in folds]
         found: dict[str, Sounds] = {}
         for row in self.rows:
             for item in row.items:
