@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from alm.evidence import Sounds, Tag
 from training.config import EvidenceConfig
-from training.knowledge import Blend, fold_of
+from training.knowledge import Blend, fold_of, share_named
+from training.sounds import Sound
 
 
 class Fixed(nn.Module):
@@ -36,3 +40,13 @@ def test_a_source_is_always_in_the_same_fold() -> None:
     assert {fold_of(f"{n}+z", 4) for n in folds} == set(folds.values())
     assert all(fold_of(f"{n}+z", 4) == fold for n, fold in folds.items())
     assert len(set(folds.values())) > 1, "control: sources are spread"
+
+
+def test_share_named_counts_events_and_guesses() -> None:
+    def sound(path: str, *classes: str) -> Sound:
+        return Sound(Path(path), classes, "", "source", "train", len(classes) == 1)
+
+    found = {"a": Sounds((Tag("dog bark", 0.0, 1.0, 0.9),), ("bell",)), "b": Sounds((), ("cat meow",))}
+    assert share_named(found, [sound("a", "dog bark"), sound("b", "cat meow")]) == 1.0
+    assert share_named(found, [sound("a", "dog bark", "rain")]) == 0.5
+    assert share_named(found, [sound("b", "dog bark"), sound("unknown", "bell")]) == 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,17 @@ def sounds_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConfi
     for row, (start, _) in enumerate(windows(item.seconds, config.window_seconds, config.overlap_seconds)):
         timeline.add({n: h.window(row) for n, h in heard.items()}, start)
     return timeline.sounds(item.seconds)
+
+
+def share_named(found: Mapping[str, Sounds], sounds: Iterable[Sound]) -> float:
+    """How many of the classes of these recordings their evidence names; 0 if it knows none of them."""
+    named = [
+        label in {t.label for t in found[str(s.path)].tags} or label in found[str(s.path)].guesses
+        for s in sounds
+        if str(s.path) in found
+        for label in s.classes
+    ]
+    return sum(named) / max(1, len(named))
 
 
 def save_sounds(path: Path, sounds: dict[str, Sounds]) -> None:

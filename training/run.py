@@ -34,6 +34,7 @@ from training.knowledge import (
     read_texts,
     read_transcripts,
     save_sounds,
+    share_named,
     sounds_of,
     train_heads,
 )
@@ -197,6 +198,8 @@ class Run:
                 head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
                 if item.path not in found:
                     found[item.path] = sounds_of(head, item, self.cache, model.config)
+        shares = [share_named(found, (s for s in self.sounds if s.split == split)) for split in ("train", "dev")]
+        self.say("evidence names {:.0%} of the sounds of training recordings, {:.0%} of held-out ones".format(*shares))
         return found
 
     def targets(self, captions: Sequence[str]) -> dict[int, Targets]:
