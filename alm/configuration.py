@@ -140,6 +140,9 @@ class AlmConfig(PreTrainedConfig):
         Marks the audio positions in `input_ids`.
     tag_labels (`list[str]`):
         Event classes of the tag head; empty for none.
+    tag_phrases (`dict[str, str]`):
+        How the evidence writes a class, where that is not its label ("a dog barking" for "dog bark"): in the words of
+        the answers, which a small language model matches better.
     lora_on_text_only (`bool`):
         Whether LoRA stays on when a conversation holds no recording.
     """
@@ -156,6 +159,7 @@ class AlmConfig(PreTrainedConfig):
     max_audio_seconds: float = 1800.0
     audio_token_id: int = 0
     tag_labels: list[str] | None = None
+    tag_phrases: dict[str, str] | None = None
     lora_on_text_only: bool = False
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
@@ -167,6 +171,7 @@ class AlmConfig(PreTrainedConfig):
         elif self.text_config is None:
             self.text_config = CONFIG_MAPPING["llama"]()
         self.tag_labels = list(self.tag_labels or [])
+        self.tag_phrases = dict(self.tag_phrases or {})
         self.encoders = {n: _jsonable(from_dict(EncoderConfig, e)) for n, e in (self.encoders or {}).items()}
         self.branches = [_jsonable(from_dict(BranchConfig, b)) for b in (self.branches or [])]
         self._check()

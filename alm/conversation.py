@@ -130,8 +130,9 @@ class Conversation:
         return [Evidence(r.source, r.seconds, r.sha256) for r in recordings]
 
     def _user_message(self, question: str, recordings: list[Waveform], heard: list[Evidence]) -> dict[str, Any]:
+        phrases = self.assistant.model.config.tag_phrases
         audio = [
-            {"type": "audio", "audio": r, "evidence": evidence_text(e, e.transcript)}
+            {"type": "audio", "audio": r, "evidence": evidence_text(e, e.transcript, phrases)}
             for r, e in zip(recordings, heard, strict=True)
         ]
         return {"role": "user", "content": [*audio, {"type": "text", "text": question}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,19 +56,27 @@ class Evidence:
         return asdict(self)
 
 
-def evidence_text(heard: Sounds | Evidence, transcript: str) -> str:
+def evidence_text(heard: Sounds | Evidence, transcript: str, phrases: Mapping[str, str] | None = None) -> str:
     """The marked text that a language model reads after a recording; empty when nothing is known.
+
+    Args:
+        heard: events and guesses.
+        transcript: what is said.
+        phrases: how a class is written, where that is not its label.
 
     >>> evidence_text(Sounds((Tag("dog bark", 0.0, 0.8, 0.91),), ("wolf howl", "growl")), "Good morning.")
     '[sounds: dog bark 0.0-0.8 s]\\n[perhaps: wolf howl, growl]\\n[speech: Good morning.]'
+    >>> evidence_text(Sounds((), ("wolf howl", "growl")), "", {"growl": "an animal growling"})
+    '[perhaps: wolf howl, an animal growling]'
     """
-    lines = []
+    words, lines = phrases or {}, []
     if heard.tags:
         surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
         ordered = sorted(surest, key=lambda t: (t.start, -t.score))
-        lines.append("[sounds: " + ", ".join(f"{t.label} {t.start:.1f}-{t.end:.1f} s" for t in ordered) + "]")
+        events = (f"{words.get(t.label, t.label)} {t.start:.1f}-{t.end:.1f} s" for t in ordered)
+        lines.append(f"[sounds: {', '.join(events)}]")
     if heard.guesses:
-        lines.append(f"[perhaps: {', '.join(heard.guesses)}]")
+        lines.append(f"[perhaps: {', '.join(words.get(g, g) for g in heard.guesses)}]")
     if transcript.strip():
         lines.append(f"[speech: {' '.join(transcript.split())}]")
     return "\n".join(lines)

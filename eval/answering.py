@@ -71,7 +71,8 @@ class Answerer:
     def _audio_part(self, sound: Sound, evidence: bool, given: str | None) -> dict[str, Any]:
         text = given or ""
         if evidence and given is None:
-            text = evidence_text(self.heard[sound].sounds, self.listener.transcript(sound))
+            phrases = self.assistant.model.config.tag_phrases
+            text = evidence_text(self.heard[sound].sounds, self.listener.transcript(sound), phrases)
         return {"type": "audio", "audio": sound.open(), "evidence": text}
 
     def candidate(self, text: str, closed: bool = True) -> list[int]:

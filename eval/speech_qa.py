@@ -136,7 +136,7 @@ def _prompt(session: Session, pair: Pair, question: Question, condition: str) ->
     if condition != "reference":
         return session.answerer.prompt(question, evidence=condition == "evidence")
     heard = session.answerer.heard[question.sounds[0]]
-    text: Any = evidence_text(heard.sounds, words_of(pair, session.corpus))
+    text: Any = evidence_text(heard.sounds, words_of(pair, session.corpus), session.assistant.model.config.tag_phrases)
     return session.answerer.prompt(question, given=text)
 
 

@@ -177,7 +177,7 @@ def begun_conversation(
         for part in message["content"] if chat.use_evidence and message["role"] == "user" else ():
             if part["type"] == "audio":
                 heard = assistant.analyse(part["audio"])
-                part["evidence"] = evidence_text(heard, heard.transcript)
+                part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
     chat._messages.extend(messages)
     new = [part["audio"] for part in parts if part["type"] == "audio"]
     return chat, "\n".join(part["text"] for part in parts if part["type"] == "text"), new

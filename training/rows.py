@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,8 @@ class Knowledge:
     sounds: Mapping[str, Sounds]
     transcripts: Mapping[str, str]
     labels: tuple[str, ...]
+    phrases: Mapping[str, str] = field(default_factory=dict)
+    """How the evidence writes a class, where that is not its label."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ class Collator:
 
         events = tuple(Tag(told(t.label), t.start, t.end, t.score) for t in known.tags)
         guesses = tuple(dict.fromkeys(told(g) for g in known.guesses))
-        return evidence_text(Sounds(events, guesses), self.knowledge.transcripts.get(item.path, "") if words else "")
+        transcript = self.knowledge.transcripts.get(item.path, "") if words else ""
+        return evidence_text(Sounds(events, guesses), transcript, self.knowledge.phrases)
 
     def batch(self, bundles: Sequence[Sequence[Row]], evidence: EvidenceConfig, rng: np.random.Generator) -> Batch:
         """Rows with answers; those of one bundle share recordings and evidence. Padded on the right.

@@ -171,7 +171,8 @@ class Run:
             transcripts |= read_texts(file_of_texts)
         if self.config.data.transcripts:
             transcripts |= read_transcripts(Path(self.config.data.transcripts))
-        return Knowledge(read_sounds(file) if file.is_file() else {}, transcripts, tuple(self.labels))
+        sounds = read_sounds(file) if file.is_file() else {}
+        return Knowledge(sounds, transcripts, tuple(self.labels), model.config.tag_phrases or {})
 
     def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, Sounds]:
         evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.tags > 0)
