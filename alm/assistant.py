@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from alm.asked import Asked, Scores, asked_in, recordings_in, with_asked
 from alm.audio import Waveform, load_audio
 from alm.conversation import Conversation, Recording
 from alm.evidence import Evidence
 from alm.hearing import Ears
+from alm.mentions import Vocabulary
 from alm.messages import Encoded, from_row
 from alm.modeling import AlmForConditionalGeneration
 from alm.presets import Preset
@@ -54,6 +57,28 @@ class Assistant:
     def analyse(self, recording: Recording) -> Evidence:
         """What is heard without asking the language model: events with times, transcript."""
         return self.ears.evidence(load_audio(recording))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """How questions may name the classes of the tag head."""
+        return Vocabulary(self.model.config.tag_words or {})
+
+    def with_asked(
+        self,
+        message: dict[str, Any],
+        earlier: Sequence[dict[str, Any]],
+        scores_of: Callable[[Any], Scores | None] | None = None,
+    ) -> tuple[dict[str, Any], tuple[Asked, ...]]:
+        """A user message with what was heard of the sounds that it names, as text behind it and as data.
+
+        Args:
+            message: with content parts, recordings opened.
+            earlier: the messages before.
+            scores_of: the tag head's logits of a recording; those of `ears` if None.
+        """
+        given = scores_of or (lambda recording: self.ears.hear(recording).scores)
+        told = asked_in(message, earlier, self.vocabulary, self.model.config.tag_labels or [], given)
+        return with_asked(message, told, recordings_in([*earlier, message]) > 1), tuple(told)
 
     @torch.no_grad()
     def score(

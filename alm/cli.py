@@ -15,7 +15,17 @@ import typer
 
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.errors import ConversationError
-from alm.terminal import console, evidence_lines, printable, step_bars, usage_line, working, write_json, write_piece
+from alm.terminal import (
+    asked_lines,
+    console,
+    evidence_lines,
+    printable,
+    step_bars,
+    usage_line,
+    working,
+    write_json,
+    write_piece,
+)
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -222,6 +232,7 @@ def answer_document(question: str, answer: Answer) -> dict[str, object]:
         "answer": answer.text,
         "finish": answer.finish,
         "evidence": answer.evidence,
+        "asked": answer.asked,
         "usage": answer.usage,
     }
 
@@ -262,6 +273,8 @@ def _show_extras(answer: Answer, *, with_evidence: bool) -> None:
     for evidence in answer.evidence if with_evidence else ():
         for line in evidence_lines(evidence):
             screen.print(line, style="dim")
+    for line in asked_lines(answer.asked) if with_evidence else ():
+        screen.print(line, style="dim")
     note = {"length": "  [cut at --max-new-tokens]", "cancelled": "  [cancelled]"}.get(answer.finish, "")
     screen.print(printable(usage_line(answer.usage) + note), style="dim")
 

@@ -140,9 +140,11 @@ class AlmConfig(PreTrainedConfig):
         Marks the audio positions in `input_ids`.
     tag_labels (`list[str]`):
         Event classes of the tag head; empty for none.
-    tag_phrases (`dict[str, str]`):
-        How the evidence writes a class, where that is not its label ("a dog barking" for "dog bark"): in the words of
-        the answers, which a small language model matches better.
+    tag_words (`dict[str, list[str]]`):
+        Words for the classes of the tag head. The first is how the evidence writes a class ("a dog barking" for
+        "dog bark"): in the words of the answers, which a small language model matches better. All of them are how a
+        question may name it, upon which the evidence says how sure the tag head is of it. Empty: labels are written,
+        and questions are not looked at.
     lora_on_text_only (`bool`):
         Whether LoRA stays on when a conversation holds no recording.
     """
@@ -159,7 +161,7 @@ class AlmConfig(PreTrainedConfig):
     max_audio_seconds: float = 1800.0
     audio_token_id: int = 0
     tag_labels: list[str] | None = None
-    tag_phrases: dict[str, str] | None = None
+    tag_words: dict[str, list[str]] | None = None
     lora_on_text_only: bool = False
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
@@ -171,7 +173,7 @@ class AlmConfig(PreTrainedConfig):
         elif self.text_config is None:
             self.text_config = CONFIG_MAPPING["llama"]()
         self.tag_labels = list(self.tag_labels or [])
-        self.tag_phrases = dict(self.tag_phrases or {})
+        self.tag_words = {label: list(words) for label, words in (self.tag_words or {}).items()}
         self.encoders = {n: _jsonable(from_dict(EncoderConfig, e)) for n, e in (self.encoders or {}).items()}
         self.branches = [_jsonable(from_dict(BranchConfig, b)) for b in (self.branches or [])]
         self._check()
@@ -200,6 +202,11 @@ class AlmConfig(PreTrainedConfig):
     def encoder_configs(self) -> dict[str, EncoderConfig]:
         """By name, sorted: a saved configuration has its keys sorted, and pooled features are joined in this order."""
         return {n: from_dict(EncoderConfig, e) for n, e in sorted((self.encoders or {}).items())}
+
+    @property
+    def tag_phrases(self) -> dict[str, str]:
+        """How the evidence writes a class, where that is not its label."""
+        return {label: words[0] for label, words in (self.tag_words or {}).items() if words}
 
     @property
     def branch_configs(self) -> tuple[BranchConfig, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
+from alm.asked import Asked
 from alm.audio import Waveform, load_audio
 from alm.errors import ConversationError
 from alm.evidence import Evidence, evidence_text
@@ -51,6 +52,8 @@ class Answer:
     usage: Usage
     finish: str
     """`stop`, `length` or `cancelled`."""
+    asked: tuple[Asked, ...] = ()
+    """What was heard of the sounds that the question names, in its recordings or, without any, in the last ones."""
 
 
 class _StopWhen(StoppingCriteria):
@@ -101,7 +104,7 @@ class Conversation:
         before = self.assistant.ears.encoded
         recordings = [load_audio(a) for a in _as_list(audio)]
         heard = self._listen(recordings)
-        message = self._user_message(question, recordings, heard)
+        message, asked = self._user_message(question, recordings, heard)
         prompt = self.assistant.encode([*self._head(), *self._messages, message])
         self._check(prompt, max_new_tokens)
         turn = _Turn(self, prompt, max_new_tokens, temperature, stop or threading.Event(), started)
@@ -121,7 +124,7 @@ class Conversation:
             if turn.new_ids or turn.finish == "stop":
                 self._messages.append({"role": "assistant", "content": text, "token_ids": turn.new_ids})
                 encoded = self.assistant.ears.encoded - before
-                self.last = Answer(text.strip(), tuple(heard), turn.usage(encoded), turn.finish)
+                self.last = Answer(text.strip(), tuple(heard), turn.usage(encoded), turn.finish, asked)
 
     def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
         """Evidence of each recording; without evidence only its name and length."""
@@ -129,13 +132,16 @@ class Conversation:
             return [self.assistant.ears.evidence(r) for r in recordings]
         return [Evidence(r.source, r.seconds, r.sha256) for r in recordings]
 
-    def _user_message(self, question: str, recordings: list[Waveform], heard: list[Evidence]) -> dict[str, Any]:
+    def _user_message(
+        self, question: str, recordings: list[Waveform], heard: list[Evidence]
+    ) -> tuple[dict[str, Any], tuple[Asked, ...]]:
         phrases = self.assistant.model.config.tag_phrases
         audio = [
             {"type": "audio", "audio": r, "evidence": evidence_text(e, e.transcript, phrases)}
             for r, e in zip(recordings, heard, strict=True)
         ]
-        return {"role": "user", "content": [*audio, {"type": "text", "text": question}]}
+        message = {"role": "user", "content": [*audio, {"type": "text", "text": question}]}
+        return self.assistant.with_asked(message, self._messages) if self.use_evidence else (message, ())
 
     def _head(self) -> list[dict[str, Any]]:
         return [{"role": "system", "content": self.system}] if self.system else []

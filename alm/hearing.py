@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from alm.asked import Scores
 from alm.audio import Waveform
 from alm.evidence import Evidence, Segment, Sounds
 from alm.modeling import AlmForConditionalGeneration
@@ -31,6 +32,8 @@ class HeardRecording:
     tokens: Tensor
     """[windows, tokens_per_window, dim]"""
     sounds: Sounds
+    scores: Scores | None = None
+    """None without a tag head."""
 
 
 @dataclass
@@ -85,8 +88,9 @@ class Ears:
             tokens.append(hearing.align(heard))
             for row, (start, _) in enumerate(group) if timeline is not None else ():
                 timeline.add({n: h.window(row) for n, h in heard.items()}, start)  # type: ignore[union-attr]
-        sounds = timeline.sounds(recording.seconds) if timeline is not None else Sounds()
-        return HeardRecording(torch.cat(tokens), sounds)
+        if timeline is None:
+            return HeardRecording(torch.cat(tokens), Sounds())
+        return HeardRecording(torch.cat(tokens), timeline.sounds(recording.seconds), timeline.scores())
 
 
 def _keep(store: OrderedDict[str, T], key: str, value: T, most: int) -> None:

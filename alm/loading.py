@@ -22,7 +22,7 @@ ADAPTER_MODEL_FIELDS = (
     "window_seconds",
     "overlap_seconds",
     "tag_labels",
-    "tag_phrases",
+    "tag_words",
     "lora_on_text_only",
 )
 """Fields of the model's configuration that a trained adapter fixes."""

@@ -66,9 +66,10 @@ class MessageEncoder:
         """Ids, answer marks and recordings of a conversation.
 
         Args:
-            messages: `{"role", "content"}`; content is text or a list of `{"type": "text", "text"}` and
-                `{"type": "audio", "audio" | "path", "evidence"?}` parts. An assistant message may carry
-                `token_ids`, the very ids it was generated as.
+            messages: `{"role", "content"}`; content is text or a list of `{"type": "text", "text", "evidence"?}` and
+                `{"type": "audio", "audio" | "path", "evidence"?}` parts; `evidence` is text that follows the recording
+                or, in a text part, the question. An assistant message may carry `token_ids`, the very ids it was
+                generated as.
 
         Raises:
             ConversationError: unknown role or part, or an empty conversation.
@@ -112,7 +113,9 @@ class MessageEncoder:
     def _part(self, index: int, part: Any, role: str, slots: _Slots, found: Encoded) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text" and isinstance(part.get("text"), str):
-            return slots.add(self.text_ids(part["text"]), role == "assistant")
+            evidence = part.get("evidence") if role == "user" else None
+            text = part["text"] + (f"\n{evidence}" if evidence else "")
+            return slots.add(self.text_ids(text), role == "assistant")
         if kind == "audio" and role == "user":
             return self._audio(part, slots, found)
         raise ConversationError(

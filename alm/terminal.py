@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from alm.asked import Asked
     from alm.conversation import Usage
     from alm.evidence import Evidence
 
@@ -110,6 +111,14 @@ def evidence_lines(evidence: Evidence) -> Iterable[str]:
     if evidence.guesses:
         yield f"  perhaps: {printable(', '.join(evidence.guesses), keep='')}"
     yield from _transcript_lines(evidence)
+
+
+def asked_lines(told: Iterable[Asked]) -> Iterable[str]:
+    """What was heard of the sounds that a question names, one line each."""
+    for one in told:
+        words = printable(" ".join(one.words.split()), keep="")
+        place = f"{clock(one.seconds)} in recording {one.recording}"
+        yield f"  asked for: {words}  {one.sureness}, {one.score:.3f} at {place}"
 
 
 def _transcript_lines(evidence: Evidence) -> Iterable[str]:

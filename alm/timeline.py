@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.aligner import Heard
+from alm.asked import Scores
 from alm.evidence import MOST_TAGS, Sounds, Tag
 from alm.tagging import stretches
 
@@ -27,15 +28,26 @@ class Timeline:
         self.head, self.labels = head, labels
         self.tags: list[Tag] = []
         self.best = torch.zeros(len(labels))
+        self.whole: list[Tensor] = []
+        self.stretches: list[Tensor] = []
+        self.times: list[float] = []
 
     @torch.no_grad()
     def add(self, heard: dict[str, Heard], offset_seconds: float = 0.0) -> None:
         """Listen to one window (features `[1, layers, time, dim]`) that starts at `offset_seconds`."""
         cut, spans = stretches(heard, STRETCH_SECONDS, HOP_SECONDS)
-        scores = torch.sigmoid(self.head(cut).float()).cpu()
+        logits = self.head(cut).float().cpu()
+        scores = torch.sigmoid(logits)
         shifted = [(start + offset_seconds, end + offset_seconds) for start, end in spans]
         self.tags += _events(scores, shifted, self.labels)
         self.best = torch.maximum(self.best, scores.amax(0))
+        self.whole.append(self.head(heard).float().cpu()[0])
+        self.stretches.append(logits.half())
+        self.times += [(start + end) / 2 for start, end in shifted]
+
+    def scores(self) -> Scores:
+        """Every class's logits, for questions that name it."""
+        return Scores(torch.stack(self.whole).amax(0), torch.cat(self.stretches), torch.tensor(self.times))
 
     def sounds(self, seconds: float) -> Sounds:
         """Events merged over neighbouring stretches, none longer than the recording, and guesses, likeliest first."""

@@ -58,12 +58,16 @@ class Answerer:
 
         Args:
             evidence: whether tags and transcript are added as text.
-            given: text to add instead of the evidence of the recording.
+            given: text to add instead of the evidence of the recording; sounds that the question names are then
+                told of if `evidence`.
         """
         system = self.assistant.preset_config.system
         head = [{"role": "system", "content": system}] if system else []
         parts: list[dict[str, Any]] = [self._audio_part(s, evidence, given) for s in question.sounds]
         message = {"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}
+        if evidence:
+            scores = {id(p["audio"]): self.heard[s].scores for p, s in zip(parts, question.sounds, strict=True)}
+            message, _ = self.assistant.with_asked(message, [], lambda audio: scores[id(audio)])
         encoded = self.assistant.encode([*head, message])
         tokens = [self.heard[s].tokens for s in question.sounds]
         return Prompt(tuple(encoded.ids), torch.cat(tokens) if tokens else None)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from alm.aligner.features import Heard, pooled
+from alm.asked import Scores
 from alm.assistant import Assistant
 from alm.audio import Waveform, load_audio, windows
 from alm.evidence import Sounds
@@ -73,6 +74,8 @@ class HeardClip:
     tokens: Tensor
     """[windows, tokens_per_window, dim]"""
     sounds: Sounds
+    scores: Scores | None
+    """None without a tag head."""
     pooled: Tensor
     """[features]: the pooled frozen features of its first window, as the tag head and the probe see them."""
 
@@ -139,16 +142,16 @@ class Listener:
         inputs |= {f"{n}_hidden_mask": features[f"{n}_mask"].to(device) for n in names}
         heard = self.hearing.encode(inputs)
         first = {n: h.window(0) for n, h in heard.items()}
-        return HeardClip(self.hearing.align(heard).cpu(), self._sounds(heard, seconds), pooled(first)[0].cpu())
+        return HeardClip(self.hearing.align(heard).cpu(), *self._sounds(heard, seconds), pooled(first)[0].cpu())
 
-    def _sounds(self, heard: dict[str, Heard], seconds: float) -> Sounds:
+    def _sounds(self, heard: dict[str, Heard], seconds: float) -> tuple[Sounds, Scores | None]:
         if self.hearing.tag_head is None:
-            return Sounds()
+            return Sounds(), None
         config = self.extractor
         timeline = Timeline(self.hearing.tag_head, self.assistant.model.config.tag_labels or [])
         for row, (start, _) in enumerate(windows(seconds, config.window_seconds, config.overlap_seconds)):
             timeline.add({n: h.window(row) for n, h in heard.items()}, start)
-        return timeline.sounds(seconds)
+        return timeline.sounds(seconds), timeline.scores()
 
     def transcript(self, sound: Sound) -> str:
         """What the assistant's transcript path says, kept by content hash; empty without speech."""

@@ -137,7 +137,7 @@ def _prompt(session: Session, pair: Pair, question: Question, condition: str) ->
         return session.answerer.prompt(question, evidence=condition == "evidence")
     heard = session.answerer.heard[question.sounds[0]]
     text: Any = evidence_text(heard.sounds, words_of(pair, session.corpus), session.assistant.model.config.tag_phrases)
-    return session.answerer.prompt(question, given=text)
+    return session.answerer.prompt(question, evidence=True, given=text)
 
 
 def by_kind(pairs: Sequence[Pair], rights: dict[str, list[bool]]) -> Table:

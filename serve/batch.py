@@ -174,11 +174,14 @@ def begun_conversation(
     chat = assistant.conversation(system)
     parts = messages.pop()["content"]
     for message in messages:
-        for part in message["content"] if chat.use_evidence and message["role"] == "user" else ():
-            if part["type"] == "audio":
-                heard = assistant.analyse(part["audio"])
-                part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
-    chat._messages.extend(messages)
+        told = message
+        if chat.use_evidence and message["role"] == "user":
+            for part in message["content"]:
+                if part["type"] == "audio":
+                    heard = assistant.analyse(part["audio"])
+                    part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
+            told, _ = assistant.with_asked(message, chat._messages)
+        chat._messages.append(told)
     new = [part["audio"] for part in parts if part["type"] == "audio"]
     return chat, "\n".join(part["text"] for part in parts if part["type"] == "text"), new
 

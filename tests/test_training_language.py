@@ -41,9 +41,8 @@ def _language(folder: Path, evidence: Any = None) -> tuple[LanguageObjective, An
     assert missing == 0 and len(rows) == 12
     model = small.model()
     sounds = {str(folder / "0.wav"): Sounds((Tag("dog", 0.0, 0.3, 0.9),), ("rain",))}
-    collator = Collator(
-        small.processor(model.config), cache, Knowledge(sounds, {str(folder / "0.wav"): "no"}, tuple(small.LABELS)), ""
-    )
+    knowledge = Knowledge(sounds, {}, {str(folder / "0.wav"): "no"}, tuple(small.LABELS))
+    collator = Collator(small.processor(model.config), cache, knowledge, "")
     values = {
         "name": "talk", "kind": "language", "train": ["aligner", "lora"], "lr": {"aligner": 0.01, "lora": 0.01},
         "steps": 12, "batch_size": 6, "warmup_steps": 1, "eval_every_steps": 6, "questions_together": 2,

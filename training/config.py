@@ -80,6 +80,8 @@ class EvidenceConfig:
 
     tags: float = 0.6
     """Probability that tags are given."""
+    asked: float = 0.0
+    """Probability that a question is followed by what was heard of the sounds that it names."""
     transcript: float = 0.9
     """Probability that a known transcript is given."""
     wrong: float = 0.1
@@ -91,6 +93,11 @@ class EvidenceConfig:
     own: float = 0.45
     """Weight of the model's own tag head in the logits, beside the head that never saw the source. Many classes have
     few sources, so the latter alone is worse on training recordings than the own head is on unseen ones."""
+
+    @property
+    def told(self) -> float:
+        """Probability that a tag head is listened to at all, at least."""
+        return max(self.tags, self.asked)
 
 
 @dataclass(frozen=True)

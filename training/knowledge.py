@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alm.aligner import Heard, pooled
+from alm.asked import Scores
 from alm.audio import load_audio, windows
 from alm.configuration import AlmConfig
 from alm.errors import AlmError
@@ -25,7 +28,7 @@ from alm.evidence import Sounds, Tag
 from alm.tagging import TagHead
 from alm.timeline import Timeline
 from alm.transcription import Transcriber
-from training.atomic import write_json
+from training.atomic import whole_file, write_json
 from training.config import EvidenceConfig
 from training.features import FeatureCache, Features, Item, collate
 from training.objective import rng_for, seed_for
@@ -101,13 +104,13 @@ class Blend(nn.Module):
 
 
 @torch.no_grad()
-def sounds_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConfig) -> Sounds:
-    """Events of a cached recording, as the assistant makes them."""
+def opinion_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConfig) -> tuple[Sounds, Scores]:
+    """Events of a cached recording and the logits of all classes, as the assistant makes them."""
     heard = collate([cache.read(item)], cache.frame_seconds)
     timeline = Timeline(head, config.tag_labels or [])
     for row, (start, _) in enumerate(windows(item.seconds, config.window_seconds, config.overlap_seconds)):
         timeline.add({n: h.window(row) for n, h in heard.items()}, start)
-    return timeline.sounds(item.seconds)
+    return timeline.sounds(item.seconds), timeline.scores()
 
 
 def share_named(found: Mapping[str, Sounds], sounds: Iterable[Sound]) -> float:
@@ -135,6 +138,27 @@ def read_sounds(path: Path) -> dict[str, Sounds]:
     """Inverse of [`save_sounds`]."""
     rows: dict[str, dict[str, list[Any]]] = json.loads(path.read_text(encoding="utf-8"))
     return {p: Sounds(tuple(Tag(*t) for t in own["tags"]), tuple(own["guesses"])) for p, own in rows.items()}
+
+
+def save_scores(path: Path, scores: Mapping[str, Scores]) -> None:
+    """Logits of all classes by recording, as one safetensors file whose header names the recordings."""
+    tensors = {
+        "whole": torch.stack([s.whole.half() for s in scores.values()]),
+        "stretches": torch.cat([s.stretches.half() for s in scores.values()]),
+        "times": torch.cat([s.times for s in scores.values()]),
+        "counts": torch.tensor([len(s.times) for s in scores.values()]),
+    }
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, {"paths": json.dumps(list(scores))})
+
+
+def read_scores(path: Path) -> dict[str, Scores]:
+    """Inverse of [`save_scores`]."""
+    with safe_open(path, "pt") as file:
+        paths: list[str] = json.loads(file.metadata()["paths"])
+        whole, stretches, times, counts = (file.get_tensor(n) for n in ("whole", "stretches", "times", "counts"))
+    parts = zip(paths, whole, stretches.split(counts.tolist()), times.split(counts.tolist()), strict=True)
+    return {p: Scores(w, s, t) for p, w, s, t in parts}
 
 
 def transcribe(

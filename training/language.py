@@ -19,8 +19,8 @@ from training.objective import rng_for
 from training.rows import Batch, Collator, Row, Schedule, by_task, with_noise
 
 EVAL_BATCH = 16
-BARE = EvidenceConfig(tags=0.0, transcript=0.0, wrong=0.0)
-TOLD = EvidenceConfig(tags=1.0, transcript=1.0, wrong=0.0)
+BARE = EvidenceConfig(tags=0.0, asked=0.0, transcript=0.0, wrong=0.0)
+TOLD = EvidenceConfig(tags=1.0, asked=1.0, transcript=1.0, wrong=0.0)
 
 
 class LanguageObjective:

@@ -18,6 +18,7 @@ from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 from training.config import RunConfig
+from training.sounds import read_classes
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def find_base(config: RunConfig) -> Base:
 
 def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmConfig:
     """Configuration of the model to train."""
-    changes = {**config.model, "tag_labels": tag_labels}
+    info = read_classes(Path(config.data.classes)) if tag_labels else {}
+    words = {c: [info[c].phrase, *info[c].synonyms] for c in tag_labels if c in info}
+    changes = {**config.model, "tag_labels": tag_labels, "tag_words": words}
     if not tag_labels:
         preset = load_preset(config.preset)
         changes["branches"] = [_without_tags(b) for b in changes.get("branches", preset.model["branches"])]

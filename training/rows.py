@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alm.aligner import Heard
+from alm.asked import Scores, asked_in, recordings_in, with_asked
 from alm.evidence import Sounds, Tag, evidence_text
+from alm.mentions import Vocabulary
 from alm.messages import Encoded, MessageEncoder, from_row
 from alm.processing import AlmProcessor
 from data_prep.records import Record, read_records
@@ -51,10 +54,11 @@ class Knowledge:
     """What may be told about recordings, by path: sounds by a tag head that never saw them, transcripts."""
 
     sounds: Mapping[str, Sounds]
+    scores: Mapping[str, Scores]
     transcripts: Mapping[str, str]
     labels: tuple[str, ...]
-    phrases: Mapping[str, str] = field(default_factory=dict)
-    """How the evidence writes a class, where that is not its label."""
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """`tag_words` of the model's configuration."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ class Collator:
             open_recording=lambda part: part["audio"],
             chat_template=plain.chat_template,
         )
+        self.vocabulary = Vocabulary(self.knowledge.words)
+        self.phrases = {label: words[0] for label, words in self.knowledge.words.items() if words}
 
     def encode(
         self, row: Row, evidence: EvidenceConfig, rng: np.random.Generator, prompt_only: bool = False
@@ -202,6 +208,8 @@ class Collator:
         if prompt_only:
             parts = parts[: max(i for i, m in enumerate(parts) if m["role"] == "assistant")]
         with_tags, with_words = rng.random() < evidence.tags, rng.random() < evidence.transcript
+        if rng.random() < evidence.asked:
+            parts = self._with_asked(parts)
         for message in parts:
             for part in message["content"] if isinstance(message["content"], list) else ():
                 if part["type"] == "audio":
@@ -209,6 +217,19 @@ class Collator:
         if parts[0]["role"] != "system" and self.system:
             parts.insert(0, {"role": "system", "content": self.system})
         return self.encoder.encode(parts, add_generation_prompt=prompt_only)
+
+    def _with_asked(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each question with what was heard of the sounds that it names."""
+        told: list[dict[str, Any]] = []
+        for index, message in enumerate(messages):
+            if message["role"] == "user":
+                found = asked_in(
+                    message, messages[:index], self.vocabulary, self.knowledge.labels,
+                    lambda item: self.knowledge.scores.get(item.path),
+                )  # fmt: skip
+                message = with_asked(message, found, recordings_in(messages[: index + 1]) > 1)
+            told.append(message)
+        return told
 
     def _evidence(self, item: Item, tags: bool, words: bool, wrong: float, rng: np.random.Generator) -> str:
         known = self.knowledge.sounds.get(item.path, Sounds()) if tags else Sounds()
@@ -219,7 +240,7 @@ class Collator:
         events = tuple(Tag(told(t.label), t.start, t.end, t.score) for t in known.tags)
         guesses = tuple(dict.fromkeys(told(g) for g in known.guesses))
         transcript = self.knowledge.transcripts.get(item.path, "") if words else ""
-        return evidence_text(Sounds(events, guesses), transcript, self.knowledge.phrases)
+        return evidence_text(Sounds(events, guesses), transcript, self.phrases)
 
     def batch(self, bundles: Sequence[Sequence[Row]], evidence: EvidenceConfig, rng: np.random.Generator) -> Batch:
         """Rows with answers; those of one bundle share recordings and evidence. Padded on the right.

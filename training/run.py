@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from alm.asked import Scores
 from alm.errors import ConfigError
 from alm.evidence import Sounds
 from alm.modeling import AlmForConditionalGeneration
@@ -30,12 +31,14 @@ from training.groups import add_lora, learned_state, load_learned, narrow_frozen
 from training.knowledge import (
     Blend,
     fold_of,
+    opinion_of,
+    read_scores,
     read_sounds,
     read_texts,
     read_transcripts,
+    save_scores,
     save_sounds,
     share_named,
-    sounds_of,
     train_heads,
 )
 from training.language import LanguageObjective
@@ -162,20 +165,24 @@ class Run:
 
     def knowledge(self) -> Knowledge:
         """Sounds and transcripts for the evidence text, made once a run."""
-        file, model = self.folder / "sounds.json", self.parts[0]
-        wanted = any(s.kind == "language" and s.evidence.tags > 0 for s in self.config.stages)
-        if wanted and not file.is_file() and model.model.hearing.tag_head is not None:
-            save_sounds(file, self._hear_sounds(model))
+        file, file_of_scores, model = self.folder / "sounds.json", self.folder / "scores.safetensors", self.parts[0]
+        wanted = any(s.kind == "language" and s.evidence.told > 0 for s in self.config.stages)
+        if wanted and not file_of_scores.is_file() and model.model.hearing.tag_head is not None:
+            found = self._hear_sounds(model)
+            save_sounds(file, {path: sounds for path, (sounds, _) in found.items()})
+            save_scores(file_of_scores, {path: scores for path, (_, scores) in found.items()})
         transcripts: dict[str, str] = {}
         for file_of_texts in expand(self.config.data.texts):
             transcripts |= read_texts(file_of_texts)
         if self.config.data.transcripts:
             transcripts |= read_transcripts(Path(self.config.data.transcripts))
         sounds = read_sounds(file) if file.is_file() else {}
-        return Knowledge(sounds, transcripts, tuple(self.labels), model.config.tag_phrases or {})
+        scores = read_scores(file_of_scores) if file_of_scores.is_file() else {}
+        words = model.config.tag_words or {}
+        return Knowledge(sounds, scores, transcripts, tuple(self.labels), words)
 
-    def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, Sounds]:
-        evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.tags > 0)
+    def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, tuple[Sounds, Scores]]:
+        evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.told > 0)
         sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
         hearing = model.model.hearing
         folds = train_heads(
@@ -192,14 +199,15 @@ class Run:
         assert own is not None
         own.eval()
         heads = [Blend(own, fold, evidence.own) for fold in folds]
-        found: dict[str, Sounds] = {}
+        found: dict[str, tuple[Sounds, Scores]] = {}
         for row in self.rows:
             for item in row.items:
                 source = by_path.get(item.path, row.source)
                 head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
                 if item.path not in found:
-                    found[item.path] = sounds_of(head, item, self.cache, model.config)
-        shares = [share_named(found, (s for s in self.sounds if s.split == split)) for split in ("train", "dev")]
+                    found[item.path] = opinion_of(head, item, self.cache, model.config)
+        named = {path: sounds for path, (sounds, _) in found.items()}
+        shares = [share_named(named, (s for s in self.sounds if s.split == split)) for split in ("train", "dev")]
         self.say("evidence names {:.0%} of the sounds of training recordings, {:.0%} of held-out ones".format(*shares))
         return found
 
