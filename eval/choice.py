@@ -13,6 +13,7 @@ from eval.metrics import macro, mcnemar, share
 from eval.probe import Probe, trained
 from eval.results import Figure, Result, Table, constant
 from eval.session import Session
+from eval.tags import surest
 from eval.text import chosen
 
 ABOUT = (
@@ -47,7 +48,7 @@ def run(session: Session) -> Result:
     first = Column("always_first", "always the first option", [0] * len(items))
     probe = trained(session)
     ceiling = probe_column(session, items, probe)
-    columns += [first, ceiling]
+    columns += [first, surest(session, items), ceiling]
     result = Result("choice", "Which of four is heard", ABOUT, [c.figure(items) for c in columns])
     result.figures.append(Figure("chance", "chance", constant(0.25)))
     result.figures.append(_macro("heard_macro", "recording, likeliest option, mean over classes", columns[0], items))
@@ -78,7 +79,7 @@ def _macro(key: str, label: str, column: Column, items: Sequence[Item]) -> Figur
 
 def shown_columns(columns: Sequence[Column]) -> list[Column]:
     """The columns that per-group and per-class tables show."""
-    keys = ("heard_likelihood", "heard_said", "evidence_likelihood", "alone_likelihood", "probe")
+    keys = ("heard_likelihood", "heard_said", "evidence_likelihood", "alone_likelihood", "tags", "probe")
     return [c for k in keys for c in columns if c.key == k]
 
 

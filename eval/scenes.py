@@ -9,6 +9,7 @@ from eval.items import Item, count_items, order_items, presence_items
 from eval.metrics import mcnemar, mean, share
 from eval.results import Figure, Result, Table, constant
 from eval.session import Session
+from eval.tags import earliest, present
 from eval.text import chosen, core, number_in, yes_or_no
 
 ORDER = Style(lambda i: [f"{_capital(o.text)} comes first." for o in i.options], lambda a, i: first_named(a, i))
@@ -41,9 +42,17 @@ def first_named(answer: str, item: Item) -> int | None:
     return min(named)[1] if named else None
 
 
-def _scored(session: Session, empty: Result, items: Sequence[Item], style: Style, chance: float) -> list[Column]:
+def _scored(
+    session: Session,
+    empty: Result,
+    items: Sequence[Item],
+    style: Style,
+    chance: float,
+    tags: Callable[[Session, Sequence[Item]], Column] | None = None,
+) -> list[Column]:
     """Fill a result with the accuracy under every condition; gives the columns for further figures."""
     columns, result = all_columns(session, items, style), empty
+    columns += [tags(session, items)] if tags else []
     columns.append(Column("always_first", "always the first option", [0] * len(items)))
     result.figures = [c.figure(items) for c in columns]
     result.figures.append(Figure("chance", "chance", constant(chance)))
@@ -74,7 +83,7 @@ def order(session: Session) -> Result:
         "The right one is listed first in every second question."
     )
     result = Result("order", "Which sound comes first", about, [])
-    _scored(session, result, items, ORDER, 0.5)
+    _scored(session, result, items, ORDER, 0.5, earliest)
     return result
 
 
@@ -106,7 +115,7 @@ def presence(session: Session) -> Result:
         "often where it is as where it is not."
     )
     result = Result("presence", "Is it there", about, [])
-    columns = _scored(session, result, items, PRESENCE, 0.5)
+    columns = _scored(session, result, items, PRESENCE, 0.5, present)
     sources = [i.source for i in items]
     for column in columns[:4]:
         rate = share([c == 0 for c in column.chosen], sources)

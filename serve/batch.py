@@ -259,6 +259,7 @@ class _Runner:
             "finish": result.finish,
             "usage": plain(result.usage),
             "evidence": plain(result.evidence),
+            "asked": plain(result.asked),
         }
 
 

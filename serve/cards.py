@@ -77,7 +77,17 @@ def usage_text(turn: Turn) -> str:
         f"first word after {usage.first_token_seconds:.1f} s",
         f"{usage.seconds:.1f} s in all ({rate:.0f} tokens/s)",
     ]
-    return " \u00b7 ".join(parts)
+    return "\n".join([" \u00b7 ".join(parts), *_asked(turn)])
+
+
+def _asked(turn: Turn) -> list[str]:
+    """A line on the sounds that the question names, likeliest first."""
+    several = len({a.recording for a in turn.asked}) > 1
+    told = [
+        f"{' '.join(a.words.split())} {a.sureness}" + (f" in recording {a.recording}" if several else "")
+        for a in turn.asked
+    ]
+    return [f"asked for: {', '.join(told)}"] if told else []
 
 
 def status(text: str, *, problem: bool = False) -> str:

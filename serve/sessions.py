@@ -24,6 +24,7 @@ from serve.limits import ChatLimits
 from serve.pictures import Spectrogram, outline, spectrogram
 
 if TYPE_CHECKING:
+    from alm.asked import Asked
     from alm.assistant import Assistant
     from alm.conversation import Conversation, Usage
     from alm.evidence import Evidence
@@ -56,6 +57,7 @@ class Turn:
     answer: str = ""
     state: TurnState = "waiting"
     usage: Usage | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ class Session:
             if _waits_for_answer(self.conversation):
                 self.conversation.undo()
             return
-        turn.answer, turn.usage = last.text, last.usage
+        turn.answer, turn.usage, turn.asked = last.text, last.usage, last.asked
         turn.state = last.finish if last.finish in ("stop", "length") else "cancelled"  # type: ignore[assignment]
 
     def _forget_unanswered(self, turn: Turn) -> None:

@@ -34,6 +34,7 @@ class Answer:
     evidence: tuple[Evidence, ...]
     usage: Usage
     finish: str
+    asked: tuple[Any, ...] = ()
 
 
 @dataclass
