@@ -10,7 +10,7 @@ from functools import cached_property
 MOST_MENTIONS = 12
 """Further ones in one text are passed over."""
 _WORD = re.compile(r"[^\W_]+")
-_GAP = re.compile(r"[\s'\u2019-]*")
+_GAP = re.compile(r"[ \t'\u2019-]*")
 """What may stand inside a name: "a ship's horn", but not the "A. dog" of a list."""
 
 
@@ -55,8 +55,8 @@ class Vocabulary:
         return max(map(len, self._by_name), default=0)
 
     def find(self, text: str) -> list[Mention]:
-        """Mentions in the order of the text, each class once; the longest names win, and neighbours that may name the
-        same class ("dog barking") count as one."""
+        """Mentions in the order of the text, each class once. The longest names win; neighbouring names are one: of the
+        class that both may name ("dog barking"), or else of either's classes ("kettle whistle")."""
         found: dict[tuple[str, ...], Mention] = {}
         for span in _joined(list(self._spans(text)), text):
             labels = tuple(sorted(span.labels))
@@ -100,8 +100,8 @@ def _joined(spans: Sequence[_Span], text: str) -> list[_Span]:
     joined: list[_Span] = []
     for span in spans:
         last = joined[-1] if joined else None
-        if last is not None and _GAP.fullmatch(text, last.end, span.start) and last.labels & span.labels:
-            joined[-1] = _Span(last.start, span.end, last.labels & span.labels)
+        if last is not None and _GAP.fullmatch(text, last.end, span.start):
+            joined[-1] = _Span(last.start, span.end, (last.labels & span.labels) or (last.labels | span.labels))
         else:
             joined.append(span)
     return joined

@@ -35,6 +35,7 @@ def found(text: str) -> list[tuple[str, tuple[str, ...]]]:
         ("Is a dog barking heard?", [("a dog barking", ("dog bark",))]),
         ("DOGS or bells?", [("DOGS", ("dog bark",)), ("bells", ("bell",))]),
         ("A. dog-barking\nB. a bicycle bell", [("dog-barking", ("dog bark",)), ("a bicycle bell", ("bicycle bell",))]),
+        ("dog bells\nbike bell", [("dog bells", ("bell", "dog bark")), ("bike bell", ("bicycle bell",))]),
         ("some drum", [("drum", ("bongo", "conga"))]),
         ("a conga drum and a dog and dogs", [("a conga drum", ("conga",)), ("dog", ("dog bark",))]),
         ("Doggerel, bellows, hot dogma", []),
