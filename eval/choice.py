@@ -13,6 +13,7 @@ from eval.metrics import macro, mcnemar, share
 from eval.probe import Probe, trained
 from eval.results import Figure, Result, Table, constant
 from eval.session import Session
+from eval.tags import listed as listed_in_evidence
 from eval.tags import surest
 from eval.text import chosen
 
@@ -48,7 +49,7 @@ def run(session: Session) -> Result:
     first = Column("always_first", "always the first option", [0] * len(items))
     probe = trained(session)
     ceiling = probe_column(session, items, probe)
-    columns += [first, surest(session, items), ceiling]
+    columns += [first, listed_in_evidence(session, items), surest(session, items), ceiling]
     result = Result("choice", "Which of four is heard", ABOUT, [c.figure(items) for c in columns])
     result.figures.append(Figure("chance", "chance", constant(0.25)))
     result.figures.append(_macro("heard_macro", "recording, likeliest option, mean over classes", columns[0], items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from alm.asked import NOT_AT_ALL, SURENESS, Asked, asked
+from alm.evidence import MOST_TAGS
 from eval.asking import Column
 from eval.items import Item
 from eval.session import Session
@@ -27,6 +28,18 @@ def of_texts(session: Session, item: Item, texts: Sequence[str]) -> dict[str, As
 def surest(session: Session, items: Sequence[Item]) -> Column:
     """The option that it is surest of."""
     return _column(session, items, lambda a: -a.logit)
+
+
+def listed(session: Session, items: Sequence[Item]) -> Column:
+    """The option that stands first in the evidence that does not depend on the question; none if none is listed."""
+    picks: list[int | None] = []
+    for item in items:
+        heard = session.listener.hear(item.sounds)[item.sounds[0]].sounds
+        surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
+        names = list(dict.fromkeys([t.label for t in surest] + list(heard.guesses)))
+        known = [(names.index(n), i) for i, n in enumerate(item.facts["options"]) if n in names]
+        picks.append(min(known)[1] if known else None)
+    return Column("listed", "best-ranked in the list of events and guesses", picks)
 
 
 def earliest(session: Session, items: Sequence[Item]) -> Column:
