@@ -95,8 +95,8 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
         own = [a for a in told if a.recording == recording]
         which = f", audio {recording}" if several else ""
         lines.append(f"[asked for{which}: {', '.join(f'{a.words} {a.sureness}' for a in own)}]")
-        if len({a.seconds for a in own}) > 1:
-            ordered = sorted(own, key=lambda a: a.seconds)
+        ordered = sorted((a for a in own if a.sureness != NOT_AT_ALL), key=lambda a: a.seconds)
+        if len({a.seconds for a in ordered}) > 1:
             lines.append(f"[in time{which}: {', '.join(a.words for a in ordered)}]")
     return "\n".join(lines)
 

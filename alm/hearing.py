@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WINDOWS_AT_ONCE = 8
+WINDOWS_AT_ONCE = 4
 """Long recordings are encoded in groups of this many windows, so that memory does not grow with length."""
 
 
