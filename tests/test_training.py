@@ -41,7 +41,7 @@ CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
 
 def test_the_shipped_configuration_loads_and_survives_json() -> None:
     config = load_config(CONFIG)
-    assert [s.kind for s in config.stages] == ["align", *["language"] * 4], "the aligner first, without the decoder"
+    assert [s.kind for s in config.stages] == ["align", *["language"] * 5], "the aligner first, without the decoder"
     assert build(RunConfig, json.loads(json.dumps(config.to_dict())), "json") == config
 
 
