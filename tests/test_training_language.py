@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from alm.asked import Scores
 from alm.evidence import Sounds, Tag
 from tests import training_helpers as small
 from training.config import EvidenceConfig, StageConfig, build
@@ -129,17 +130,34 @@ def test_evidence_is_given_as_often_as_asked(tmp_path: Path) -> None:
     objective, _ = _language(tmp_path)
     collator, row = objective.collator, objective.train[0]
     decode = collator.processor.tokenizer.decode
-    told = decode(collator.encode(row, EvidenceConfig(1.0, 1.0, 0.0), rng_for(1)).ids)
-    bare = decode(collator.encode(row, EvidenceConfig(0.0, 0.0, 0.0), rng_for(1)).ids)
+    told = decode(collator.encode(row, EvidenceConfig(tags=1.0, transcript=1.0, wrong=0.0), rng_for(1)).ids)
+    bare = decode(collator.encode(row, EvidenceConfig(tags=0.0, transcript=0.0, wrong=0.0), rng_for(1)).ids)
     assert "dog" in told and " no" in told and "dog" not in bare and " no" not in bare
     seen = [
-        len(collator.encode(row, EvidenceConfig(0.5, 0.0, 0.0), rng_for(i)).ids)
-        > len(collator.encode(row, EvidenceConfig(0.0, 0.0, 0.0), rng_for(i)).ids)
+        len(collator.encode(row, EvidenceConfig(tags=0.5, transcript=0.0, wrong=0.0), rng_for(i)).ids)
+        > len(collator.encode(row, EvidenceConfig(tags=0.0, transcript=0.0, wrong=0.0), rng_for(i)).ids)
         for i in range(60)
     ]
     assert 15 <= sum(seen) <= 45
-    wrong = [decode(collator.encode(row, EvidenceConfig(1.0, 0.0, 1.0), rng_for(i)).ids) for i in range(20)]
+    misled = EvidenceConfig(tags=1.0, transcript=0.0, wrong=1.0)
+    wrong = [decode(collator.encode(row, misled, rng_for(i)).ids) for i in range(20)]
     assert any("rain" in w or "bell" in w.split("Audio")[1].split("user")[0][20:] for w in wrong)
+
+
+def test_a_question_is_told_of_the_sounds_that_it_names(tmp_path: Path) -> None:
+    objective, _ = _language(tmp_path)
+    plain, row = objective.collator, objective.train[0]
+    row = replace(row, messages=({"role": "user", "content": "<audio> is it a dog ?"}, *row.messages[1:]))
+    heard = Scores(torch.tensor([-9.0, 2.0, -9.0]), torch.full((1, 3), 2.0), torch.zeros(1))
+    scores = {i.path: heard for i in row.items}
+    knowledge = replace(plain.knowledge, scores=scores, words={"dog": ["a dog", "dog"]})
+    collator = Collator(plain.processor, plain.cache, knowledge, "")
+    silent, asked = (EvidenceConfig(tags=0.0, asked=a, transcript=0.0, wrong=0.0) for a in (0.0, 1.0))
+    words = collator.processor.tokenizer.decode(collator.encode(row, asked, rng_for(1)).ids).split()
+    before = collator.processor.tokenizer.decode(collator.encode(row, silent, rng_for(1)).ids).split()
+    assert words.count("dog") == before.count("dog") + 1, "once more, in the words of the question"
+    assert plain.encode(row, asked, rng_for(1)).ids == plain.encode(row, silent, rng_for(1)).ids, "control: no words"
+
 
 
 def test_the_schedule_shows_every_row_before_any_twice(tmp_path: Path) -> None:
