@@ -68,7 +68,7 @@ def run(session: Session) -> Result:
 
 def probe_column(session: Session, items: Sequence[Item], probe: Probe) -> Column:
     """What the probe chooses among the same four options."""
-    heard = session.listener.hear([i.sounds[0] for i in items])
+    heard = session.answerer.heard
     picks = [probe.among(heard[i.sounds[0]].pooled, i.facts["options"]) for i in items]
     return Column("probe", "linear probe on the same frozen features (ceiling)", picks)
 

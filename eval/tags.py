@@ -1,4 +1,7 @@
-"""The tag head alone, asked for the options: what the evidence knows before the language model reads it."""
+"""The tag head alone, asked for the options: what the evidence knows before the language model reads it.
+
+The recordings are those that the questions have been asked about already.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ DENIED = (NOT_AT_ALL, SURENESS[-1][1])
 def of_texts(session: Session, item: Item, texts: Sequence[str]) -> dict[str, Asked]:
     """What was heard of each text that names a class, by text."""
     assistant = session.assistant
-    scores = session.listener.hear(item.sounds)[item.sounds[0]].scores
+    scores = session.answerer.heard[item.sounds[0]].scores
     mentions = [m for t in texts for m in assistant.vocabulary.find(t)[:1]]
     if scores is None:
         return {}
@@ -34,7 +37,7 @@ def listed(session: Session, items: Sequence[Item]) -> Column:
     """The option that stands first in the evidence that does not depend on the question; none if none is listed."""
     picks: list[int | None] = []
     for item in items:
-        heard = session.listener.hear(item.sounds)[item.sounds[0]].sounds
+        heard = session.answerer.heard[item.sounds[0]].sounds
         surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
         names = list(dict.fromkeys([t.label for t in surest] + list(heard.guesses)))
         known = [(names.index(n), i) for i, n in enumerate(item.facts["options"]) if n in names]
