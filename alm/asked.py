@@ -88,7 +88,7 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
         several: the conversation holds several recordings, so that each line must say which one it is about.
 
     >>> asked_text([Asked("rain", 1, 2.5, 0.2, -1.4), Asked("a dog", 1, 0.5, 0.002, -6.2)])
-    '[asked for: rain surely, a dog hardly]\\n[in time: a dog, rain]'
+    '[asked for: rain surely, a dog hardly]\\n[in time: first a dog, then rain]'
     """
     lines = []
     for recording in dict.fromkeys(a.recording for a in told):
@@ -97,7 +97,7 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
         lines.append(f"[asked for{which}: {', '.join(f'{a.words} {a.sureness}' for a in own)}]")
         ordered = sorted((a for a in own if a.sureness != NOT_AT_ALL), key=lambda a: a.seconds)
         if len({a.seconds for a in ordered}) > 1:
-            lines.append(f"[in time{which}: {', '.join(a.words for a in ordered)}]")
+            lines.append(f"[in time{which}: first {', then '.join(a.words for a in ordered)}]")
     return "\n".join(lines)
 
 

@@ -74,7 +74,7 @@ def test_likeliest_first_and_in_time() -> None:
         ("a dog barking", 1.5, "surely"),
         ("a bell ringing", 0.5, "likely"),
     ]
-    want = "[asked for: a dog barking surely, a bell ringing likely]\n[in time: a bell ringing, a dog barking]"
+    want = "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]"
     assert asked_text(told) == want
 
 

@@ -405,8 +405,17 @@ def test_keyboard_only_and_names_of_controls(chat: Chat, clips: list[Path]) -> N
 def test_settings_reach_the_answer(chat: Chat, clips: list[Path]) -> None:
     chat.page.locator("#settings").get_by_role("button").first.click()
     expect(chat.page.locator("#about")).to_contain_text("delayed")
-    chat.page.locator("#max-new-tokens input[type=number]").fill("8")
+    number, handle = (chat.page.locator(f"#max-new-tokens input[type={kind}]") for kind in ("number", "range"))
+    expect(number).to_be_editable()
+    for _ in range(20):  # a slider that has just been drawn takes its first value back
+        number.fill("8")
+        number.press("Tab")
+        chat.page.wait_for_timeout(200)
+        if number.input_value() == handle.input_value() == "8":
+            break
+    expect(handle).to_have_value("8")
     chat.page.locator("#evidence input").uncheck()
+    expect(number).to_have_value("8")
     chat.ask("a long one", clips[1])
     chat.answered("cut at the longest answer")
     assert "word0" not in chat.bubbles("bot").last.inner_text()
