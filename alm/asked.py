@@ -125,18 +125,24 @@ def asked_in(
     return found
 
 
-def with_asked(message: Mapping[str, Any], told: Sequence[Asked], several: bool) -> dict[str, Any]:
-    """The message with this evidence after its last text."""
-    parts, text = [dict(p) for p in _parts(message)], asked_text(told, several)
+def with_asked(
+    message: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]],
+    vocabulary: Vocabulary,
+    labels: Sequence[str],
+    scores_of: Callable[[Any], Scores | None],
+) -> tuple[dict[str, Any], tuple[Asked, ...]]:
+    """The message with what was heard of the sounds that it names after its last text, and that as data.
+
+    Arguments as of [`asked_in`].
+    """
+    told = asked_in(message, earlier, vocabulary, labels, scores_of)
+    parts = [dict(p) for p in _parts(message)]
+    several = sum(len(_recordings(m)) for m in (*earlier, message)) > 1
     last = max((i for i, p in enumerate(parts) if p["type"] == "text"), default=None)
-    if text and last is not None:
+    if (text := asked_text(told, several)) and last is not None:
         parts[last]["evidence"] = text
-    return {**message, "content": parts}
-
-
-def recordings_in(messages: Sequence[Mapping[str, Any]]) -> int:
-    """How many recordings messages hold."""
-    return sum(len(_recordings(m)) for m in messages)
+    return {**message, "content": parts}, tuple(told)
 
 
 def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from alm.asked import Asked, Scores, asked_in, recordings_in, with_asked
+from alm.asked import Asked, Scores, with_asked
 from alm.audio import Waveform, load_audio
 from alm.conversation import Conversation, Recording
 from alm.evidence import Evidence
@@ -77,8 +77,7 @@ class Assistant:
             scores_of: the tag head's logits of a recording; those of `ears` if None.
         """
         given = scores_of or (lambda recording: self.ears.hear(recording).scores)
-        told = asked_in(message, earlier, self.vocabulary, self.model.config.tag_labels or [], given)
-        return with_asked(message, told, recordings_in([*earlier, message]) > 1), tuple(told)
+        return with_asked(message, earlier, self.vocabulary, self.model.config.tag_labels or [], given)
 
     @torch.no_grad()
     def score(

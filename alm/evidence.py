@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +56,11 @@ class Evidence:
         return asdict(self)
 
 
+def surest(tags: Sequence[Tag]) -> list[Tag]:
+    """The events that are told, surest first."""
+    return sorted(tags, key=lambda t: -t.score)[:MOST_TAGS]
+
+
 def evidence_text(heard: Sounds | Evidence, transcript: str, phrases: Mapping[str, str] | None = None) -> str:
     """The marked text that a language model reads after a recording; empty when nothing is known.
 
@@ -71,8 +76,7 @@ def evidence_text(heard: Sounds | Evidence, transcript: str, phrases: Mapping[st
     """
     words, lines = phrases or {}, []
     if heard.tags:
-        surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
-        ordered = sorted(surest, key=lambda t: (t.start, -t.score))
+        ordered = sorted(surest(heard.tags), key=lambda t: (t.start, -t.score))
         events = (f"{words.get(t.label, t.label)} {t.start:.1f}-{t.end:.1f} s" for t in ordered)
         lines.append(f"[sounds: {', '.join(events)}]")
     if heard.guesses:

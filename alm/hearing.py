@@ -86,8 +86,8 @@ class Ears:
             inputs = extractor.features(recording, group)
             heard = hearing.encode({k: v.to(self.model.device) for k, v in inputs.items()})
             tokens.append(hearing.align(heard))
-            for row, (start, _) in enumerate(group) if timeline is not None else ():
-                timeline.add({n: h.window(row) for n, h in heard.items()}, start)  # type: ignore[union-attr]
+            if timeline is not None:
+                timeline.add_windows(heard, group)
         if timeline is None:
             return HeardRecording(torch.cat(tokens), Sounds())
         return HeardRecording(torch.cat(tokens), timeline.sounds(recording.seconds), timeline.scores())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alm.aligner import Heard
 from alm.asked import Scores
-from alm.evidence import MOST_TAGS, Sounds, Tag
+from alm.evidence import Sounds, Tag, surest
 from alm.tagging import stretches
 
 STRETCH_SECONDS = 1.0
@@ -45,6 +45,11 @@ class Timeline:
         self.stretches.append(logits.half())
         self.times += [(start + end) / 2 for start, end in shifted]
 
+    def add_windows(self, heard: dict[str, Heard], spans: Sequence[tuple[float, float]]) -> None:
+        """Listen to windows (features `[windows, layers, time, dim]`) that span these seconds of the recording."""
+        for row, (start, _) in enumerate(spans):
+            self.add({n: h.window(row) for n, h in heard.items()}, start)
+
     def scores(self) -> Scores:
         """Every class's logits, for questions that name it."""
         return Scores(torch.stack(self.whole).amax(0), torch.cat(self.stretches), torch.tensor(self.times))
@@ -52,7 +57,7 @@ class Timeline:
     def sounds(self, seconds: float) -> Sounds:
         """Events merged over neighbouring stretches, none longer than the recording, and guesses, likeliest first."""
         tags = merge([Tag(t.label, t.start, min(t.end, seconds), t.score) for t in self.tags])
-        named = {t.label for t in sorted(tags, key=lambda t: -t.score)[:MOST_TAGS]}
+        named = {t.label for t in surest(tags)}
         ranked = [i for i in self.best.argsort(descending=True).tolist() if self.labels[i] not in named]
         likely = [self.labels[i] for i in ranked if float(self.best[i]) >= LEAST_GUESS]
         return Sounds(tuple(tags), tuple(likely[: max(0, MOST_NAMED - len(named))]))

@@ -100,7 +100,7 @@ def schemes(
     ],
     out: Out = Path("docs/results"),
 ) -> None:
-    """Compare adapters: a table from the results that `--adapter DIR --out FOLDER` wrote for each."""
+    """Compare adapters: a table from what `tokens --adapter DIR --out FOLDER` wrote for each."""
     from eval.schemes import page, read_run
 
     def work() -> list[Path]:

@@ -149,8 +149,7 @@ class Listener:
             return Sounds(), None
         config = self.extractor
         timeline = Timeline(self.hearing.tag_head, self.assistant.model.config.tag_labels or [])
-        for row, (start, _) in enumerate(windows(seconds, config.window_seconds, config.overlap_seconds)):
-            timeline.add({n: h.window(row) for n, h in heard.items()}, start)
+        timeline.add_windows(heard, windows(seconds, config.window_seconds, config.overlap_seconds))
         return timeline.sounds(seconds), timeline.scores()
 
     def transcript(self, sound: Sound) -> str:

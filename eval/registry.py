@@ -31,6 +31,7 @@ EVALUATIONS = {
     "presence": Evaluation("eval.scenes", "presence", "Is there such a sound: accuracy and yes rate."),
     "order": Evaluation("eval.scenes", "order", "Which of two sounds comes first."),
     "count": Evaluation("eval.scenes", "count", "How many times a sound is heard."),
+    "tokens": Evaluation("eval.tokens", "run", "What the audio tokens alone carry, in short; to compare adapters."),
     "wer": Evaluation("eval.words", "run", "Word error rate of the transcript path."),
     "speech_qa": Evaluation("eval.speech_qa", "run", "Written questions about what is said."),
     "speed": Evaluation("eval.speed", "run", "Seconds to an answer, cold and warm."),

@@ -79,11 +79,11 @@ def versions() -> dict[str, str]:
 
 
 def folder_hash(folder: Path | None) -> str | None:
-    """Short hash over names and contents of a folder's files."""
+    """Short hash over names and contents of an adapter's weights and settings; its card may change."""
     if folder is None:
         return None
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

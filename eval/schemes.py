@@ -11,54 +11,45 @@ from typing import Any
 from alm.errors import RecordError
 from eval.metrics import mcnemar, paired_difference
 from eval.results import between, markdown_table, read_items, shown
+from eval.tokens import HEARD
 
-COLUMNS = (
-    ("choice", "heard_likelihood"),
-    ("choice", "heard_said"),
-    ("choice", "evidence_likelihood"),
-    ("open", "heard_top1"),
-    ("order", "heard_likelihood"),
-    ("count", "heard_likelihood"),
-    ("presence", "heard_likelihood"),
-)
-PAIRED = ("choice", "heard_likelihood")
+RESULT = "tokens"
+COLUMNS = ("choice", "choice_alone", "presence", "order", "count")
+PAIRED = "choice"
 """The figure by which adapters are compared item by item."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The results of one adapter."""
+    """What `python -m eval tokens` found of one adapter."""
 
     name: str
     folder: Path
-    results: dict[str, dict[str, Any]]
+    result: dict[str, Any]
 
-    def figure(self, result: str, key: str) -> dict[str, Any] | None:
-        figures = self.results.get(result, {}).get("figures", [])
-        return next((f for f in figures if f["key"] == key), None)
+    def figure(self, key: str) -> dict[str, Any] | None:
+        return next((f for f in self.result["figures"] if f["key"] == key), None)
 
     @property
     def fusion(self) -> str:
-        """Scheme and first layer, as the results' model says them."""
-        model: dict[str, Any] = next((r["model"] for r in self.results.values() if "model" in r), {})
-        parts = model.get("fusion", [])
+        """Scheme and first layer, as the result's model says them."""
+        parts = self.result.get("model", {}).get("fusion", [])
         return ", ".join(f"{p['scheme']} at {p['start_layer']}" for p in parts) or "?"
 
 
 def read_run(folder: Path) -> Run:
-    """All results in a folder.
+    """The result in a folder; the run is called as the folder above it if the folder is called `results`.
 
     Raises:
-        RecordError: there are none.
+        RecordError: there is none.
     """
-    results = {}
-    for path in sorted(folder.glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if "figures" in document:
-            results[document["name"]] = document
-    if not results:
-        raise RecordError(f"{folder}: no results; `python -m eval choice --adapter DIR --out {folder.name}` writes one")
-    return Run(folder.name, folder, results)
+    place = folder / f"{RESULT}.json"
+    if not place.is_file():
+        raise RecordError(
+            f"{folder}: no {place.name}; `python -m eval {RESULT} --adapter DIR --out {folder.name}` writes it"
+        )
+    name = folder.resolve().parent.name if folder.name == "results" else folder.name
+    return Run(name, folder, json.loads(place.read_text(encoding="utf-8")))
 
 
 def cell(figure: dict[str, Any] | None) -> str:
@@ -70,8 +61,8 @@ def cell(figure: dict[str, Any] | None) -> str:
 
 def right_by_id(run: Run) -> dict[str, tuple[bool, str]]:
     """Whether each question of the compared figure is right, and its source."""
-    rows = read_items(run.folder, PAIRED[0])
-    return {r["id"]: (r["chosen"][PAIRED[1]] == r["gold"], r["source"]) for r in rows}
+    rows = (r for r in read_items(run.folder, RESULT) if r["set"] == PAIRED)
+    return {r["id"]: (r["chosen"][HEARD] == r["gold"], r["source"]) for r in rows}
 
 
 def comparison(first: Run, second: Run) -> tuple[str, str]:
@@ -87,27 +78,27 @@ def table(runs: Sequence[Run]) -> list[str]:
     """Markdown lines: one row an adapter, best first by the compared figure, differences to the best."""
 
     def value(run: Run) -> float:
-        figure = run.figure(*PAIRED)
+        figure = run.figure(PAIRED)
         return float(figure["value"]) if figure else -1.0
 
     ranked = sorted(runs, key=lambda r: -value(r))
-    present = [c for c in COLUMNS if any(r.figure(*c) for r in ranked)]
+    present = [c for c in COLUMNS if any(r.figure(c) for r in ranked)]
     header = [
         "adapter",
         "fusion",
-        *(f"{r}: {_label(ranked, r, k)}" for r, k in present),
-        "difference to the best, points",
+        *(_label(ranked, k) for k in present),
+        f"difference to the best in {_label(ranked, PAIRED)}, points",
         "p",
     ]
     rows = []
     for run in ranked:
         compared = ("", "") if run is ranked[0] or value(run) < 0 else comparison(run, ranked[0])
-        rows.append([run.name, run.fusion, *(cell(run.figure(*c)) for c in present), *compared])
+        rows.append([run.name, run.fusion, *(cell(run.figure(c)) for c in present), *compared])
     return markdown_table(header, rows)
 
 
-def _label(runs: Sequence[Run], result: str, key: str) -> str:
-    return next(str(f["label"]) for r in runs if (f := r.figure(result, key)))
+def _label(runs: Sequence[Run], key: str) -> str:
+    return next((str(f["label"]) for r in runs if (f := r.figure(key))), key)
 
 
 def page(runs: Sequence[Run]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from alm.asked import NOT_AT_ALL, SURENESS, Asked, asked
-from alm.evidence import MOST_TAGS
+from alm.evidence import surest as surest_events
 from eval.asking import Column
 from eval.items import Item
 from eval.session import Session
@@ -38,8 +38,7 @@ def listed(session: Session, items: Sequence[Item]) -> Column:
     picks: list[int | None] = []
     for item in items:
         heard = session.answerer.heard[item.sounds[0]].sounds
-        surest = sorted(heard.tags, key=lambda t: -t.score)[:MOST_TAGS]
-        names = list(dict.fromkeys([t.label for t in surest] + list(heard.guesses)))
+        names = list(dict.fromkeys([t.label for t in surest_events(heard.tags)] + list(heard.guesses)))
         known = [(names.index(n), i) for i, n in enumerate(item.facts["options"]) if n in names]
         picks.append(min(known)[1] if known else None)
     return Column("listed", "best-ranked in the list of events and guesses", picks)

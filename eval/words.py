@@ -20,18 +20,20 @@ SYMBOLS = {"#": " pound ", "*": " star "}
 ABOUT = (
     "English Asterisk prompts (one speaker, telephone quality, written transcripts). These recordings belong to the "
     "training split of the sounds, but the transcript path is Whisper tiny.en as published and is not trained here. "
-    f"Word errors over all prompts together, after {NORMALISER}; in the references notes in brackets are dropped, "
-    "and # and * are read as pound and star."
+    f"Word errors over all prompts together, after {NORMALISER}; in the references notes in brackets and "
+    "dots of omission are dropped, and # and * are read as pound and star."
 )
 
 
 def reference(transcript: str) -> str:
-    """What the prompt really says: the written text has notes in brackets and signs for keys.
+    """What the prompt really says: the written text has notes in brackets, signs for keys, and dots where it goes on.
 
-    >>> reference("slash [/]"), reference("press # to exit")
-    ('slash', 'press pound to exit')
+    The normaliser would keep one dot of three as a word that nobody says.
+
+    >>> reference("slash [/]"), reference("press # to exit"), reference("The number is ...")
+    ('slash', 'press pound to exit', 'The number is')
     """
-    text = re.sub(r"\[[^\]]*\]|\([^)]*\)", " ", transcript)
+    text = re.sub(r"\[[^\]]*\]|\([^)]*\)|\.{2,}|…", " ", transcript)
     for sign, word in SYMBOLS.items():
         text = text.replace(sign, word)
     return " ".join(text.split())

@@ -74,8 +74,9 @@ def test_likeliest_first_and_in_time() -> None:
         ("a dog barking", 1.5, "surely"),
         ("a bell ringing", 0.5, "likely"),
     ]
-    want = "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]"
-    assert asked_text(told) == want
+    assert asked_text(told) == (
+        "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]"
+    )
 
 
 def test_an_ambiguous_word_is_as_sure_as_its_surest_class() -> None:
@@ -100,7 +101,7 @@ def test_a_question_is_about_its_own_recordings_or_the_last_ones() -> None:
     later = asked_in(message("A bell?"), [*earlier, message("And?", "two")], vocabulary, LABELS, heard.get)
     assert asked_text(later, several=True) == ("[asked for, audio 1: bell likely]\n[asked for, audio 2: bell no]")
     assert asked_in(message("A bell?"), [], vocabulary, LABELS, heard.get) == []
-    assert with_asked(message("A bell?"), [], False) == message("A bell?")
+    assert with_asked(message("A bell?"), [], vocabulary, LABELS, heard.get) == (message("A bell?"), ())
 
 
 def test_in_a_conversation_it_follows_the_question_and_is_no_part_of_the_history() -> None:

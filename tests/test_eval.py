@@ -418,14 +418,39 @@ def _result(value: float) -> Result:
     )
 
 
-def test_report_and_schemes(tmp_path: Path) -> None:
-    from eval import report, schemes
+def test_schemes(tmp_path: Path) -> None:
+    from eval import schemes
 
     for name, value in (("one", 0.8), ("two", 0.5)):
-        write(_result(value), tmp_path / name)
-    page = schemes.page([schemes.read_run(tmp_path / n) for n in ("two", "one")])
+        result = _result(value)
+        result.name, result.figures[0] = "tokens", replace(result.figures[0], key="choice")
+        result.items = [{**i, "set": "choice"} for i in result.items] + [{"id": "x", "set": "order"}]
+        write(result, tmp_path / name / "results")
+    page = schemes.page([schemes.read_run(tmp_path / n / "results") for n in ("two", "one")])
     rows = [line for line in page.splitlines() if line.startswith(("| one", "| two"))]
     assert rows[0].startswith("| one | delayed at 8 | 80.0 %") and "-30.0" in rows[1]
+    with pytest.raises(RecordError, match="python -m eval tokens"):
+        schemes.read_run(tmp_path / "one")
+
+
+def test_tokens_ask_every_kind_with_and_without_recording(corpus: Corpus) -> None:
+    from eval import tokens
+
+    kinds = tokens.kinds(corpus, 0, 3)
+    assert {k.name: len(k.items) for k in kinds}["choice"] == 3
+    result = Result("tokens", "x", "x", [])
+    items = kinds[0].items
+    right, wrong = [i.gold for i in items], [None] * len(items)
+    tokens._add(result, kinds[0], [Column(tokens.HEARD, "x", right), Column(tokens.ALONE, "x", wrong)])
+    values = {f.key: f.estimate.value for f in result.figures}
+    assert values == {"choice": 1.0, "choice_alone": 0.0, "choice_chance": 0.25}
+    assert all(r["set"] == "choice" and r["chosen"][tokens.HEARD] == r["gold"] for r in result.items)
+
+
+def test_report(tmp_path: Path) -> None:
+    from eval import report
+
+    write(_result(0.8), tmp_path / "one")
     written = report.write(tmp_path / "one", tmp_path / "results.md", tmp_path / "img")
     assert "![Which of four](img/choice.png)" in written.read_text()
     assert sorted(p.name for p in (tmp_path / "img").iterdir()) == ["choice.png", "choice_groups.png"]

@@ -108,8 +108,7 @@ def opinion_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConf
     """Events of a cached recording and the logits of all classes, as the assistant makes them."""
     heard = collate([cache.read(item)], cache.frame_seconds)
     timeline = Timeline(head, config.tag_labels or [])
-    for row, (start, _) in enumerate(windows(item.seconds, config.window_seconds, config.overlap_seconds)):
-        timeline.add({n: h.window(row) for n, h in heard.items()}, start)
+    timeline.add_windows(heard, windows(item.seconds, config.window_seconds, config.overlap_seconds))
     return timeline.sounds(item.seconds), timeline.scores()
 
 

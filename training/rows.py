@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alm.aligner import Heard
-from alm.asked import Scores, asked_in, recordings_in, with_asked
+from alm.asked import Scores, with_asked
 from alm.evidence import Sounds, Tag, evidence_text
 from alm.mentions import Vocabulary
 from alm.messages import Encoded, MessageEncoder, from_row
@@ -223,11 +223,10 @@ class Collator:
         told: list[dict[str, Any]] = []
         for index, message in enumerate(messages):
             if message["role"] == "user":
-                found = asked_in(
+                message, _ = with_asked(
                     message, messages[:index], self.vocabulary, self.knowledge.labels,
                     lambda item: self.knowledge.scores.get(item.path),
                 )  # fmt: skip
-                message = with_asked(message, found, recordings_in(messages[: index + 1]) > 1)
             told.append(message)
         return told
 
