@@ -21,9 +21,10 @@ from alm.adapters import (
     merged,
     save_adapter,
 )
-from alm.errors import CheckpointError
+from alm.errors import CheckpointError, ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from tests import training_helpers as small
+from training.average import average
 
 
 @pytest.fixture
@@ -181,3 +182,32 @@ def test_a_merged_model_is_a_plain_checkpoint(trained: AlmForConditionalGenerati
     assert torch.equal(_logits(trained), wanted), "the model itself is as it was"
     trained.disable_adapters()
     assert not torch.allclose(_logits(trained), wanted, atol=1e-3), "control: LoRA does something"
+
+
+def test_the_mean_of_two_adapters(trained: AlmForConditionalGeneration, tmp_path: Path) -> None:
+    """Every tensor lies between; the later one's description stays; other models and damage are refused."""
+    save_adapter(trained, tmp_path / "a", {"stages": {"one": {}}})
+    with torch.no_grad():
+        for name, weight in trained.named_parameters():
+            if ".lora_" in name:
+                weight.mul_(3)
+    save_adapter(trained, tmp_path / "b", {"stages": {"two": {}}})
+    average(tmp_path / "a", tmp_path / "b", 0.25, tmp_path / "mean")
+    first, mean = load_file(tmp_path / "a" / LORA), load_file(tmp_path / "mean" / LORA)
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor.float(), first[name].float() * 1.5, rtol=2e-3, atol=1e-4)
+    assert not _equal_up_to_half(mean[name], first[name])  # control: the two differ
+    about = load_adapter(small.model(lora=False), tmp_path / "mean")
+    assert about["training"]["stages"] == {"two": {}} and about["training"]["average"]["share"] == 0.25
+    with pytest.raises(ConfigError, match="there already"):
+        average(tmp_path / "a", tmp_path / "b", 0.25, tmp_path / "mean")
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        average(tmp_path / "a", tmp_path / "b", 1.0, tmp_path / "c")
+    other = small.model(seed=9)
+    save_adapter(other, tmp_path / "other", {})
+    with pytest.raises(CheckpointError, match="'base'"):
+        average(tmp_path / "other", tmp_path / "b", 0.5, tmp_path / "c")
+    (tmp_path / "a" / LORA).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="export it again"):
+        average(tmp_path / "a", tmp_path / "b", 0.5, tmp_path / "d")
+    assert not (tmp_path / "d" / ABOUT).exists()

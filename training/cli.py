@@ -135,6 +135,20 @@ def export(
 
 
 @app.command()
+def average(
+    first: Annotated[Path, typer.Argument(help="Folder of an adapter.", exists=True, file_okay=False)],
+    second: Annotated[Path, typer.Argument(help="Folder of a later one of the same training.", exists=True)],
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    share: Annotated[float, typer.Option(help="Share of the second, between 0 and 1.")] = 0.5,
+) -> None:
+    """Write the mean of two adapters."""
+    from training.average import average as write_average
+
+    write_average(first, second, share, out)
+    _say(f"{out}: {share:g} of {second}, {1 - share:g} of {first}")
+
+
+@app.command()
 def compare(
     config: ConfigPath,
     variants: Annotated[list[str] | None, typer.Argument(help="Names of variants; all if none is given.")] = None,
