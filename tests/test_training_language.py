@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from alm.asked import Scores
 from alm.evidence import Sounds, Tag
+from data_prep.records import Message, Record
 from tests import training_helpers as small
 from training.config import EvidenceConfig, StageConfig, build
 from training.features import as_inputs
@@ -20,9 +21,17 @@ from training.groups import group_of, learned_state, narrow_frozen, set_trainabl
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.objective import rng_for
-from training.rows import Collator, Knowledge, Row, Schedule, companions, load_rows
+from training.rows import Collator, Knowledge, Row, Schedule, companions, load_rows, task_of
 
 CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
+
+
+def test_denials_are_a_task_of_their_own() -> None:
+    turns = (Message("user", "<audio>A dog?"), Message("assistant", "No."))
+    record = Record("1", turns, ("a.wav",), "s", "yes_no", "train", "CC0", 1.0, {"answer": "no"})
+    assert task_of(record) == "deny"
+    assert task_of(replace(record, meta={"answer": "yes"})) == "yes_no"
+    assert task_of(replace(record, task="absent")) == "absent"
 
 
 def _language(folder: Path, evidence: Any = None) -> tuple[LanguageObjective, Any]:

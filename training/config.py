@@ -115,7 +115,8 @@ class StageConfig:
     questions_together: int = 1
     """Up to so many questions of a batch are about one recording, which is then read once for all of them."""
     tasks: Mapping[str, float] = field(default_factory=dict)
-    """Task to weight in the mix; empty: all, by the square root of their size."""
+    """Task to weight in the mix; empty: all, by the square root of their size. `yes_no` are only the questions whose
+    answer is yes; those that are answered no are `deny`."""
     warmup_steps: int = 20
     weight_decay: float = 0.01
     grad_clip: float = 1.0

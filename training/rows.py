@@ -27,6 +27,8 @@ from training.objective import rng_for
 CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
 
+DENY = "deny"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -99,7 +101,12 @@ def _row(record: Record, items: tuple[Item, ...]) -> Row:
     messages = tuple({"role": m.role, "content": m.content} for m in record.messages)
     letters = sum(len(m["content"]) for m in messages)
     length = letters // 4 + 20 * sum(i.windows for i in items) + 30 * len(items)
-    return Row(record.id, record.task, record.source, record.split, messages, items, length)
+    return Row(record.id, task_of(record), record.source, record.split, messages, items, length)
+
+
+def task_of(record: Record) -> str:
+    """The record's task; questions that are answered "no" are a task of their own, so that the mix can weigh them."""
+    return DENY if record.task == "yes_no" and record.meta.get("answer") == "no" else record.task
 
 
 def by_task(rows: Sequence[Row]) -> dict[str, list[int]]:
