@@ -141,10 +141,10 @@ def load_adapter(
     folder = Path(folder)
     about = read_about(folder)
     _check_base(model, about, folder)
-    hearing = _read(folder / HEARING)
+    hearing = read_weights(folder / HEARING)
     _check(folder / HEARING, hearing, hearing_state(model))
     if about["lora"]:
-        lora = _read(folder / LORA)
+        lora = read_weights(folder / LORA)
         _put_lora(model, folder, lora, further_lora)
     with torch.no_grad():
         own = model.state_dict()
@@ -198,11 +198,16 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of one of an adapter's files.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); copy the adapter again, or export it anew") from error
+        raise CheckpointError(f"{path} cannot be read ({error}); copy the adapter again, or export it again") from error
 
 
 def _check_base(model: AlmForConditionalGeneration, about: Mapping[str, Any], folder: Path) -> None:

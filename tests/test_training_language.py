@@ -168,7 +168,6 @@ def test_a_question_is_told_of_the_sounds_that_it_names(tmp_path: Path) -> None:
     assert plain.encode(row, asked, rng_for(1)).ids == plain.encode(row, silent, rng_for(1)).ids, "control: no words"
 
 
-
 def test_the_schedule_shows_every_row_before_any_twice(tmp_path: Path) -> None:
     objective, _ = _language(tmp_path)
     rows = objective.train

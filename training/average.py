@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, read_about
+from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, read_about, read_weights
 from alm.errors import CheckpointError, ConfigError
 from training.atomic import write_json
 
@@ -46,10 +46,7 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
 
 
 def _average_file(first: Path, second: Path, share: float, out: Path) -> None:
-    try:
-        one, two = load_file(first), load_file(second)
-    except Exception as error:
-        raise CheckpointError(f"{first} or {second} cannot be read ({error}); export it again") from error
+    one, two = read_weights(first), read_weights(second)
     shapes: list[dict[str, Any]] = [{n: tuple(t.shape) for n, t in state.items()} for state in (one, two)]
     if shapes[0] != shapes[1]:
         raise CheckpointError(f"{first} and {second} hold other tensors; average stages of one training")

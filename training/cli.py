@@ -137,7 +137,9 @@ def export(
 @app.command()
 def average(
     first: Annotated[Path, typer.Argument(help="Folder of an adapter.", exists=True, file_okay=False)],
-    second: Annotated[Path, typer.Argument(help="Folder of a later one of the same training.", exists=True)],
+    second: Annotated[
+        Path, typer.Argument(help="Folder of a later one of the same training.", exists=True, file_okay=False)
+    ],
     out: Annotated[Path, typer.Argument(help="New folder.")],
     share: Annotated[float, typer.Option(help="Share of the second, between 0 and 1.")] = 0.5,
 ) -> None:
