@@ -46,9 +46,8 @@ class Assistant:
         return set(ends) if isinstance(ends, list | tuple) else {int(ends)}
 
     def conversation(self, system: str | None = None, evidence: bool | None = None) -> Conversation:
-        """A new conversation; `system` replaces the preset's system prompt."""
-        use = self.use_evidence if evidence is None else evidence
-        return Conversation(self, self.preset_config.system if system is None else system, use)
+        """A new conversation; `system` replaces the preset's system prompt, which stands only over recordings."""
+        return Conversation(self, system, self.use_evidence if evidence is None else evidence)
 
     def encode(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True) -> Encoded:
         """Token ids, answer marks and recordings of messages (see [`MessageEncoder.encode`])."""

@@ -69,7 +69,8 @@ class Conversation:
     """Several turns about any number of recordings. Not for use by two threads at once."""
 
     assistant: Assistant
-    system: str
+    system: str | None
+    """Instruction for every turn; None: the preset's, once there is a recording."""
     use_evidence: bool
     last: Answer | None = None
     _messages: list[dict[str, Any]] = field(default_factory=list)
@@ -105,7 +106,8 @@ class Conversation:
         recordings = [load_audio(a) for a in _as_list(audio)]
         heard = self._listen(recordings)
         message, asked = self._user_message(question, recordings, heard)
-        prompt = self.assistant.encode([*self._head(), *self._messages, message])
+        messages = [*self._messages, message]
+        prompt = self.assistant.encode([*self._head(messages), *messages])
         self._check(prompt, max_new_tokens)
         turn = _Turn(self, prompt, max_new_tokens, temperature, stop or threading.Event(), started)
         self._messages.append(message)
@@ -143,8 +145,17 @@ class Conversation:
         message = {"role": "user", "content": [*audio, {"type": "text", "text": question}]}
         return self.assistant.with_asked(message, self._messages) if self.use_evidence else (message, ())
 
-    def _head(self) -> list[dict[str, Any]]:
-        return [{"role": "system", "content": self.system}] if self.system else []
+    def _head(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The system message, if any.
+
+        Without a recording a model whose LoRA is then off stands under its chat template's own: told that it listens,
+        a small language model invents what it hears, and answers other questions worse.
+        """
+        system = self.system
+        if system is None:
+            config = self.assistant.model.config
+            system = self.assistant.preset_config.system if _audio(messages) or config.lora_on_text_only else ""
+        return [{"role": "system", "content": system}] if system else []
 
     def _check(self, prompt: Encoded, max_new_tokens: int) -> None:
         preset = self.assistant.preset_config
@@ -319,6 +330,11 @@ def _as_list(audio: Recording | Sequence[Recording] | None) -> list[Recording]:
     if audio is None:
         return []
     return list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
+
+
+def _audio(messages: list[dict[str, Any]]) -> bool:
+    """Whether any message holds a recording."""
+    return any(p["type"] == "audio" for m in messages if not isinstance(m["content"], str) for p in m["content"])
 
 
 def _public(content: Any) -> list[dict[str, Any]]:

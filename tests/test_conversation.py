@@ -56,6 +56,27 @@ def test_resumed_equals_fresh_with_the_same_history(tags: list[str] | None) -> N
         assert again._messages[-1]["token_ids"] == chat._messages[-1]["token_ids"]
 
 
+def test_the_presets_system_prompt_stands_once_there_is_a_recording() -> None:
+    a = tiny_model.assistant()
+    user = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+
+    def with_system(text: str) -> int:
+        return len(a.encode([{"role": "system", "content": text}, user]).ids)
+
+    plain, preset, own = len(a.encode([user]).ids), with_system("Listen."), with_system("Always be kind.")
+    assert len({plain, preset, own}) == 3
+    chat = a.conversation()
+    assert chat.ask("Hello", **OPTIONS).usage.prompt_tokens == plain
+    assert a.conversation("Always be kind.").ask("Hello", **OPTIONS).usage.prompt_tokens == own
+    a.model.config.lora_on_text_only = True
+    assert a.conversation().ask("Hello", **OPTIONS).usage.prompt_tokens == preset, "control: LoRA expects its prompt"
+    a.model.config.lora_on_text_only = False
+    heard = chat.ask("What is this?", audio=tone(seconds=3.0), **OPTIONS).usage
+    fresh = a.conversation("Listen.")
+    fresh._messages = chat._messages[:-2]
+    assert fresh.ask("What is this?", audio=tone(seconds=3.0), **OPTIONS).usage.prompt_tokens == heard.prompt_tokens
+
+
 def test_undo_then_another_recording_of_the_same_length() -> None:
     """Same token ids, other sound: the old keys and values must not be used."""
     a = tiny_model.assistant()
