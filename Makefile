@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One hash seed: the test processes must collect parameters that come from sets in one order.
 PYTEST := OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# What make starts keeps its bytecode, whatever the shell says: without, torch and transformers start three times slower.
+unexport PYTHONDONTWRITEBYTECODE
 ROOMS := alm data_prep training serve eval
 
 .DEFAULT_GOAL := help

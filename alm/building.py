@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from alm import encoders
 from alm.configuration import AlmConfig
@@ -18,15 +18,24 @@ from alm.presets import Preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 
 
+def load_tokenizer(llm: Path) -> PreTrainedTokenizerBase:
+    """The language model's tokenizer; reading it takes half a second, so it is read once."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(llm)
+    return tokenizer
+
+
 def build_config(
-    preset: Preset, llm: Path, encoder_folders: dict[str, Path], changes: dict[str, Any] | None = None
+    preset: Preset,
+    llm: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder_folders: dict[str, Path],
+    changes: dict[str, Any] | None = None,
 ) -> AlmConfig:
     """The model configuration of a preset on given base weights; `changes` replace fields of `preset.model`."""
     values: dict[str, Any] = {**preset.model, **(changes or {})}
     named = {n: dict(e) for n, e in values.pop("encoders").items()}
     for name, settings in named.items():
         settings["config"] = encoders.checkpoint_config(settings["family"], encoder_folders[name])
-    tokenizer = AutoTokenizer.from_pretrained(llm)
     text = AutoConfig.from_pretrained(llm)
     audio_id = tokenizer.convert_tokens_to_ids(preset.audio_token)
     if audio_id is None or audio_id == tokenizer.unk_token_id or audio_id >= text.vocab_size:
@@ -68,7 +77,6 @@ def _no_meta(model: nn.Module) -> None:
         )
 
 
-def build_processor(config: AlmConfig, llm: Path, audio_token: str) -> AlmProcessor:
+def build_processor(config: AlmConfig, tokenizer: PreTrainedTokenizerBase, audio_token: str) -> AlmProcessor:
     """The processor that belongs to a model of this configuration."""
-    tokenizer = AutoTokenizer.from_pretrained(llm)
     return AlmProcessor(AlmFeatureExtractor.of(config), tokenizer, tokenizer.chat_template, audio_token)

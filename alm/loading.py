@@ -51,7 +51,7 @@ def load(
     from alm import weights
     from alm.adapters import load_adapter
     from alm.assistant import Assistant
-    from alm.building import build_config, build_model, build_processor
+    from alm.building import build_config, build_model, build_processor, load_tokenizer
     from alm.hearing import Ears
     from alm.presets import load_preset
     from alm.transcription import Transcriber
@@ -61,12 +61,13 @@ def load(
     changes = adapter_fields(folder) if folder else {}
     base = weights.ensure(chosen.weights)
     folders = {"whisper": base.whisper, "aisfx": base.aisfx}
-    config = build_config(chosen, base.llm, folders, changes)
+    tokenizer = load_tokenizer(base.llm)
+    config = build_config(chosen, base.llm, tokenizer, folders, changes)
     with quiet_libraries():
         model = build_model(config, base.llm, folders, device, dtype or torch.float32)
         if folder:
             load_adapter(model, folder)
-    processor = build_processor(config, base.llm, chosen.audio_token)
+    processor = build_processor(config, tokenizer, chosen.audio_token)
     ears = Ears(model, processor, Transcriber(base.transcriber))
     return Assistant(model.eval(), processor, ears, chosen, chosen.evidence if evidence is None else evidence, folder)
 

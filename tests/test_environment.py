@@ -101,3 +101,19 @@ def test_the_script_and_the_package_agree_on_pythons() -> None:
         "{}.{}".format(*pair) for pair in (environment.OLDEST_PYTHON, environment.TOO_NEW_PYTHON)
     )
     assert project["requires-python"] == f">={oldest},<{too_new}"
+
+
+def test_what_a_first_answer_imports_is_compiled_whatever_the_shell_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some_module.py").write_text("VALUE = 1\n")
+    (tmp_path / "broken_module.py").write_text("import no_such_module\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    subprocess.run([sys.executable, "-c", "import some_module"], check=True)
+    assert not (tmp_path / "__pycache__").exists(), "control: the shell forbids it"
+    environment.compile_ahead(Path(sys.executable), ["some_module"])
+    assert list((tmp_path / "__pycache__").glob("some_module.*.pyc"))
+    with pytest.raises(SystemExit):
+        environment.compile_ahead(Path(sys.executable), ["broken_module"])
+    assert "no_such_module" in capsys.readouterr().err

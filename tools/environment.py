@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +29,12 @@ OLDEST_PYTHON = (3, 11)
 TOO_NEW_PYTHON = (3, 15)
 HEARTBEAT_SECONDS = 20.0
 LARGE_MEGABYTES = 20.0
+STARTED_WITH = (
+    "alm.loading", "alm.building", "alm.assistant", "alm.cli", "serve.chat", "peft", "faster_whisper", "onnxruntime",
+    "transformers.models.llama.modeling_llama", "transformers.models.whisper.modeling_whisper",
+    "transformers.models.instructblip.modeling_instructblip",
+)
+"""What a first answer and the chat page import."""
 
 
 def fail(message: str) -> NoReturn:
@@ -161,8 +168,8 @@ def make_environment(folder: Path) -> Path:
 def install(python: Path, folder: Path, extras: str) -> None:
     """Install the checkout, editable, with exactly the tested set.
 
-    Bytecode is left to the first import: compiling every module of torch and transformers ahead takes longer
-    than the download, and most are never imported.
+    Not every module is compiled: for torch and transformers that takes longer than the download, and most are never
+    imported. See [`compile_ahead`].
     """
     log_path = folder / "install.log"
     target = str(ROOT) + (f"[{extras}]" if extras else "")
@@ -194,6 +201,19 @@ def install(python: Path, folder: Path, extras: str) -> None:
         )
 
 
+def compile_ahead(python: Path, modules: Sequence[str] = STARTED_WITH) -> None:
+    """Compile what a first answer imports, by importing it once.
+
+    Otherwise the first start pays for it, and every start where PYTHONDONTWRITEBYTECODE is set, as container images do.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [python, "-c", f"import {', '.join(modules)}"], env=kept, cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        fail(f"{done.stderr}\nThe environment does not start. Remove {python.parent.parent} and say the command again.")
+
+
 def main() -> None:
     """Parse, compare the stamp, install."""
     check_python()
@@ -207,6 +227,7 @@ def main() -> None:
     sys.stderr.write(f"Making the environment in {folder} (once; a few minutes, mostly download)\n")
     python = make_environment(folder)
     install(python, folder, extras)
+    compile_ahead(python)
     (folder / f".alm-{extras or 'base'}").write_text(wanted_stamp(extras), encoding="utf-8")
     sys.stderr.write(f"Environment ready after {time.monotonic() - started:.0f} s\n")
 

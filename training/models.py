@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from alm import weights
-from alm.building import build_config, build_model, build_processor
+from alm.building import build_config, build_model, build_processor, load_tokenizer
 from alm.configuration import AlmConfig
 from alm.encoders import load as load_encoder
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
@@ -53,7 +53,7 @@ def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmCon
     if not tag_labels:
         preset = load_preset(config.preset)
         changes["branches"] = [_without_tags(b) for b in changes.get("branches", preset.model["branches"])]
-    return build_config(load_preset(config.preset), base.llm, base.encoders, changes)
+    return build_config(load_preset(config.preset), base.llm, load_tokenizer(base.llm), base.encoders, changes)
 
 
 def _without_tags(branch: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmF
     """A frozen model with a fresh aligner (seeded), and its processor."""
     torch.manual_seed(config.seed)
     model = build_model(settings, base.llm, base.encoders, config.device)
-    return model, build_processor(settings, base.llm, base.audio_token)
+    return model, build_processor(settings, load_tokenizer(base.llm), base.audio_token)
 
 
 @dataclass
