@@ -54,7 +54,7 @@ class Answerer:
         self.heard.update(self.listener.hear(wanted, advance))
 
     def prompt(self, question: Question, evidence: bool = False, given: str | None = None) -> Prompt:
-        """The prompt of a question, made as `Conversation` makes it.
+        """The prompt of a question, made as `Conversation` makes it once there is a recording.
 
         Args:
             evidence: whether tags and transcript are added as text.
