@@ -110,16 +110,20 @@ class Asked:
 def ask(session: Session, items: Sequence[Item], condition: str) -> Asked:
     """Hear what a condition needs and make its prompts."""
     questions = questions_of(items, condition, session.options.seed)
-    with session.progress(f"listening, {CONDITIONS[condition][:24]}", len(questions)) as advance:
+    return Asked(session, items, condition, prompts_of(session, questions, condition))
+
+
+def prompts_of(session: Session, questions: Sequence[Question], condition: str) -> list[Prompt]:
+    """Prompts of questions, with evidence in the condition of that name."""
+    label = CONDITIONS.get(condition, condition)
+    with session.progress(f"listening, {label[:24]}", len(questions)) as advance:
         session.answerer.listen(questions, advance)
-    with session.progress(f"prompts, {CONDITIONS[condition][:26]}", len(questions)) as advance:
-        prompts = [_counted(session.answerer.prompt(q, condition == "evidence"), advance) for q in questions]
-    return Asked(session, items, condition, prompts)
-
-
-def _counted(prompt: Prompt, advance: Callable[[int], None]) -> Prompt:
-    advance(1)
-    return prompt
+    prompts = []
+    with session.progress(f"prompts, {label[:26]}", len(questions)) as advance:
+        for question in questions:
+            prompts.append(session.answerer.prompt(question, condition == "evidence"))
+            advance(1)
+    return prompts
 
 
 def all_columns(session: Session, items: Sequence[Item], style: Style) -> list[Column]:

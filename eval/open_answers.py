@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from eval.answering import Question
-from eval.asking import CONDITIONS, swapped
+from eval.asking import CONDITIONS, prompts_of, swapped
 from eval.corpus import Corpus
 from eval.embedding import Embedder, default_embedder
 from eval.items import PER_CLASS, Item, sound_of, test_clips
@@ -121,9 +121,7 @@ def _answers(session: Session, items: Sequence[Item]) -> dict[str, list[str]]:
             questions = swapped(items, session.options.seed)
         if condition == "alone":
             questions = [replace(items[0].question, sounds=())]
-        with session.progress(f"listening, {condition}", len(questions)) as advance:
-            session.answerer.listen(questions, advance)
-        prompts = [session.answerer.prompt(q, condition == "evidence") for q in questions]
+        prompts = prompts_of(session, questions, condition)
         with session.progress(f"answers, {condition}", len(prompts)) as advance:
             made = session.answerer.generate(prompts, 32, advance)
         found[condition] = made * len(items) if condition == "alone" else made

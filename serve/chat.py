@@ -164,12 +164,12 @@ class ChatPage:
         try:
             yield from self._streaming(session, answer, request)
         except AlmError as error:
-            yield self._taken_back(turn, request, error=str(error))
+            yield self._taken_back(session, turn, request, error=str(error))
         except Exception:
             mark = secrets.token_hex(4)
             _LOG.exception("answering failed (%s)", mark)
             yield self._taken_back(
-                turn, request, error=f"Something went wrong inside; the log has it under {mark}. Try again."
+                session, turn, request, error=f"Something went wrong inside; the log has it under {mark}. Try again."
             )
         else:
             yield self._ended(session, turn, request)
@@ -217,21 +217,25 @@ class ChatPage:
             yield (gr.skip(), chat_messages(session.turns), panel, status("Answering\u2026"))
 
     def _ended(self, session: Session, turn: Turn, request: gr.Request) -> Updates:
-        if turn.usage is None:
-            return self._taken_back(turn, request)
-        if not self._is_current(session, request):
-            return _unchanged()
+        if turn.usage is None or not self._is_current(session, request):
+            return self._taken_back(session, turn, request)
         return (_idle_box(), *self._drawn(session), status(usage_text(turn)))
 
-    def _taken_back(self, turn: Turn, request: gr.Request, error: str | None = None) -> Updates:
+    def _taken_back(self, session: Session, turn: Turn, request: gr.Request, error: str | None = None) -> Updates:
         """The question goes back into the box: it failed, or was stopped before the first word."""
-        session = self._session(request)
-        if session is None:
-            return _unchanged()
+        if not self._is_current(session, request):
+            return self._as_it_is(request)
         note = status(error or "Stopped before the first word.", problem=error is not None)
         if error:
             gr.Warning(escape(printable(error, keep="")), title="No answer")
         return (_refilled(turn), *self._drawn(session), note)
+
+    def _as_it_is(self, request: gr.Request) -> Updates:
+        """For an answer that outlived its conversation: its last piece may have reached the page after the clearing."""
+        session = self._session(request)
+        if session is None:
+            return (gr.skip(), [], recordings_panel([]), status(""))
+        return (gr.skip(), chat_messages(session.turns), recordings_panel(session.clips, session.busy), gr.skip())
 
     def _running(self, session: Session, text: str) -> Updates:
         box = gr.MultimodalTextbox(value=_EMPTY_BOX, submit_btn=False, stop_btn=True)

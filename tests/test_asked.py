@@ -110,7 +110,7 @@ def test_in_a_conversation_it_follows_the_question_and_is_no_part_of_the_history
     chat = a.conversation(evidence=True)
     answer = chat.ask("Is there a dog?", audio=tone(), **OPTIONS)
     assert [x.words for x in answer.asked] == ["dog"]
-    read = a.encode([*chat._head(), *chat._messages[:1]]).ids
+    read = a.encode([*chat._head(chat._messages), *chat._messages[:1]]).ids
     text = a.processor.tokenizer.decode(read)
     assert "Is there a dog?\n[asked for: dog " in text
     assert chat.history[0]["content"][-1] == {"type": "text", "text": "Is there a dog?"}
