@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -59,10 +60,13 @@ class Ears:
         return self._known[key]
 
     def evidence(self, recording: Waveform) -> Evidence:
-        """Tags with times and, if there is speech, its transcript."""
-        heard, key = self.hear(recording), recording.sha256
-        if key not in self._said:
-            _keep(self._said, key, self._transcribe(recording), self.remember)
+        """Tags with times and, if there is speech, its transcript, both made at the same time."""
+        key = recording.sha256
+        with ThreadPoolExecutor(1) as aside:
+            reading = None if key in self._said else aside.submit(self._transcribe, recording)
+            heard = self.hear(recording)
+        if reading is not None:
+            _keep(self._said, key, reading.result(), self.remember)
         text, segments = self._said[key]
         sounds = heard.sounds
         return Evidence(recording.source, recording.seconds, key, sounds.tags, text, segments, sounds.guesses)
