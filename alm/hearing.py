@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WINDOWS_AT_ONCE = 4
+WINDOWS_AT_ONCE = 3
 """Long recordings are encoded in groups of this many windows, so that memory does not grow with length."""
 
 
