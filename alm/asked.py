@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from alm.mentions import Mention, Vocabulary
+from alm.messages import parts_of, recordings_of
 
 MOST_RECORDINGS = 4
 """A question without a recording of its own is about the last ones, at most so many."""
@@ -114,9 +115,9 @@ def asked_in(
         message: with content parts; its own recordings count, and if it has none the last ones of `earlier`.
         scores_of: scores of the `audio` of an audio part, None if there are none.
     """
-    before = list(enumerate((r for m in earlier for r in _recordings(m)), 1))
-    numbered = list(enumerate(_recordings(message), len(before) + 1)) or before[-MOST_RECORDINGS:]
-    text = "\n".join(p["text"] for p in _parts(message) if p["type"] == "text")
+    before = list(enumerate((r for m in earlier for r in recordings_of(m)), 1))
+    numbered = list(enumerate(recordings_of(message), len(before) + 1)) or before[-MOST_RECORDINGS:]
+    text = "\n".join(p["text"] for p in parts_of(message) if p["type"] == "text")
     mentions = vocabulary.find(text) if numbered else []
     found: list[Asked] = []
     for number, audio in numbered if mentions else ():
@@ -137,18 +138,9 @@ def with_asked(
     Arguments as of [`asked_in`].
     """
     told = asked_in(message, earlier, vocabulary, labels, scores_of)
-    parts = [dict(p) for p in _parts(message)]
-    several = sum(len(_recordings(m)) for m in (*earlier, message)) > 1
+    parts = [dict(p) for p in parts_of(message)]
+    several = sum(len(recordings_of(m)) for m in (*earlier, message)) > 1
     last = max((i for i, p in enumerate(parts) if p["type"] == "text"), default=None)
     if (text := asked_text(told, several)) and last is not None:
         parts[last]["evidence"] = text
     return {**message, "content": parts}, tuple(told)
-
-
-def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-
-
-def _recordings(message: Mapping[str, Any]) -> list[Any]:
-    return [p["audio"] for p in _parts(message) if p["type"] == "audio"]

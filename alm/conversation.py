@@ -20,7 +20,7 @@ from alm.audio import Waveform, load_audio
 from alm.errors import ConversationError
 from alm.evidence import Evidence, evidence_text
 from alm.fusion import FusionCache
-from alm.messages import Encoded
+from alm.messages import Encoded, parts_of, recordings_of
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -153,8 +153,8 @@ class Conversation:
         """
         system = self.system
         if system is None:
-            config = self.assistant.model.config
-            system = self.assistant.preset_config.system if _audio(messages) or config.lora_on_text_only else ""
+            applies = any(map(recordings_of, messages)) or self.assistant.model.config.lora_on_text_only
+            system = self.assistant.preset_config.system if applies else ""
         return [{"role": "system", "content": system}] if system else []
 
     def _check(self, prompt: Encoded, max_new_tokens: int) -> None:
@@ -174,7 +174,7 @@ class Conversation:
     @property
     def history(self) -> list[dict[str, Any]]:
         """Messages so far, recordings by name and hash."""
-        return [{"role": m["role"], "content": _public(m["content"])} for m in self._messages]
+        return [{"role": m["role"], "content": _public(m)} for m in self._messages]
 
     def undo(self) -> None:
         """Forget the last question and its answer."""
@@ -332,14 +332,11 @@ def _as_list(audio: Recording | Sequence[Recording] | None) -> list[Recording]:
     return list(audio) if isinstance(audio, list | tuple) else [audio]  # type: ignore[list-item]
 
 
-def _audio(messages: list[dict[str, Any]]) -> bool:
-    """Whether any message holds a recording."""
-    return any(p["type"] == "audio" for m in messages if not isinstance(m["content"], str) for p in m["content"])
-
-
-def _public(content: Any) -> list[dict[str, Any]]:
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return [_described(p["audio"]) if p["type"] == "audio" else {"type": "text", "text": p["text"]} for p in parts]
+def _public(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        _described(p["audio"]) if p["type"] == "audio" else {"type": "text", "text": p["text"]}
+        for p in parts_of(message)
+    ]
 
 
 def _described(recording: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ answers) without. Audio positions are put in by construction, never by replacing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,17 @@ _EDGE = "\uf8ff"
 """Private-use character around the markers. Text of people never meets the template, so it cannot forge one."""
 _MARKER = re.compile(f"{_EDGE}(\\d+){_EDGE}")
 ROLES = ("system", "user", "assistant")
+
+
+def parts_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The content parts of a message; a bare text is one part."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def recordings_of(message: Mapping[str, Any]) -> list[Any]:
+    """The `audio` of a message's audio parts, in order."""
+    return [p["audio"] for p in parts_of(message) if p["type"] == "audio"]
 
 
 @dataclass(frozen=True)
