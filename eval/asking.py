@@ -115,7 +115,7 @@ def ask(session: Session, items: Sequence[Item], condition: str) -> Asked:
 
 def prompts_of(session: Session, questions: Sequence[Question], condition: str) -> list[Prompt]:
     """Prompts of questions, with evidence in the condition of that name."""
-    label = CONDITIONS.get(condition, condition)
+    label = CONDITIONS[condition]
     with session.progress(f"listening, {label[:24]}", len(questions)) as advance:
         session.answerer.listen(questions, advance)
     prompts = []

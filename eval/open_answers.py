@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
 from eval.answering import Question
-from eval.asking import CONDITIONS, prompts_of, swapped
+from eval.asking import CONDITIONS, prompts_of, questions_of
 from eval.corpus import Corpus
 from eval.embedding import Embedder, default_embedder
 from eval.items import PER_CLASS, Item, sound_of, test_clips
@@ -116,11 +115,8 @@ def _answers(session: Session, items: Sequence[Item]) -> dict[str, list[str]]:
     """Free answers by condition."""
     found = {}
     for condition in ("heard", "evidence", "alone", "shuffled"):
-        questions = [i.question for i in items]
-        if condition == "shuffled":
-            questions = swapped(items, session.options.seed)
-        if condition == "alone":
-            questions = [replace(items[0].question, sounds=())]
+        asked = items[:1] if condition == "alone" else items  # without a recording all questions are the same
+        questions = questions_of(asked, condition, session.options.seed)
         prompts = prompts_of(session, questions, condition)
         with session.progress(f"answers, {condition}", len(prompts)) as advance:
             made = session.answerer.generate(prompts, 32, advance)

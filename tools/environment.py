@@ -32,7 +32,6 @@ LARGE_MEGABYTES = 20.0
 STARTED_WITH = (
     "alm.loading", "alm.building", "alm.assistant", "alm.cli", "serve.chat", "peft", "faster_whisper", "onnxruntime",
     "transformers.models.llama.modeling_llama", "transformers.models.whisper.modeling_whisper",
-    "transformers.models.instructblip.modeling_instructblip",
 )
 """What a first answer and the chat page import."""
 
