@@ -35,10 +35,12 @@ class Scores:
     """[stretches] the middle of each stretch in seconds"""
 
     def of(self, columns: Sequence[int]) -> Scores:
-        """One column: the highest of these classes."""
+        """One column in float32: the highest of these classes."""
         index = torch.tensor(list(columns))
         return Scores(
-            self.whole[index].amax(0, keepdim=True), self.stretches[:, index].amax(1, keepdim=True), self.times
+            self.whole[index].float().amax(0, keepdim=True),
+            self.stretches[:, index].float().amax(1, keepdim=True),
+            self.times,
         )
 
 
@@ -70,8 +72,8 @@ def asked(mentions: Sequence[Mention], scores: Scores, labels: Sequence[str], re
     found = [(words, scores.of(own)) for words, own in known if own]
     if not found:
         return []
-    stretches = torch.cat([own.stretches for _, own in found], 1).float()
-    logits = (torch.cat([own.whole for _, own in found]).float() + stretches.amax(0)) / 2
+    stretches = torch.cat([own.stretches for _, own in found], 1)
+    logits = (torch.cat([own.whole for _, own in found]) + stretches.amax(0)) / 2
     standing_out = stretches - stretches.mean(1, keepdim=True) if len(found) > 1 else stretches
     seconds = scores.times[standing_out.argmax(0)]
     chances = torch.sigmoid(logits)
@@ -85,11 +87,14 @@ def asked(mentions: Sequence[Mention], scores: Scores, labels: Sequence[str], re
 def asked_text(told: Sequence[Asked], several: bool = False) -> str:
     """The marked text that follows the question; empty when it names nothing known.
 
+    What stands out most comes last, where a small language model reads it best: the likeliest of several sounds, or of
+    several recordings for one sound.
+
     Args:
         several: the conversation holds several recordings, so that each line must say which one it is about.
 
     >>> asked_text([Asked("rain", 1, 2.5, 0.2, -1.4), Asked("a dog", 1, 0.5, 0.002, -6.2)])
-    '[asked for: rain surely, a dog hardly]\\n[in time: first a dog, then rain]'
+    '[asked for: rain surely, a dog hardly]\\n[in time: first a dog, then rain]\\n[most of all: rain]'
     """
     lines = []
     for recording in dict.fromkeys(a.recording for a in told):
@@ -99,6 +104,10 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
         ordered = sorted((a for a in own if a.sureness != NOT_AT_ALL), key=lambda a: a.seconds)
         if len({a.seconds for a in ordered}) > 1:
             lines.append(f"[in time{which}: first {', then '.join(a.words for a in ordered)}]")
+        if len(own) > 1:
+            lines.append(f"[most of all{which}: {own[0].words}]")
+    if len(told) > 1 and len({a.words for a in told}) == 1:
+        lines.append(f"[most of all: audio {max(told, key=lambda a: a.logit).recording}]")
     return "\n".join(lines)
 
 

@@ -75,7 +75,8 @@ def test_likeliest_first_and_in_time() -> None:
         ("a bell ringing", 0.5, "likely"),
     ]
     assert asked_text(told) == (
-        "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]"
+        "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]\n"
+        "[most of all: a dog barking]"
     )
 
 
@@ -99,7 +100,9 @@ def test_a_question_is_about_its_own_recordings_or_the_last_ones() -> None:
     own = asked_in(message("A bell?", "two"), earlier, vocabulary, LABELS, heard.get)
     assert [(a.recording, a.sureness) for a in own] == [(2, "no")]
     later = asked_in(message("A bell?"), [*earlier, message("And?", "two")], vocabulary, LABELS, heard.get)
-    assert asked_text(later, several=True) == ("[asked for, audio 1: bell likely]\n[asked for, audio 2: bell no]")
+    assert asked_text(later, several=True) == (
+        "[asked for, audio 1: bell likely]\n[asked for, audio 2: bell no]\n[most of all: audio 1]"
+    )
     assert asked_in(message("A bell?"), [], vocabulary, LABELS, heard.get) == []
     assert with_asked(message("A bell?"), [], vocabulary, LABELS, heard.get) == (message("A bell?"), ())
 

@@ -64,6 +64,19 @@ def change(features: Features, config: AugmentConfig, rng: np.random.Generator) 
     return hide(features, rng) if features.windows == 1 and rng.random() < config.time_mask else features
 
 
+def lead_astray(heard: dict[str, Heard], shares: Tensor) -> dict[str, Heard]:
+    """Move the mean over time of each window's features towards the next one's: `shares` `[windows]` of the way."""
+    if not bool(shares.any()):
+        return heard
+    return {n: Heard(_moved(h.hidden, h.mask, shares), h.mask, h.frame_seconds) for n, h in heard.items()}
+
+
+def _moved(hidden: Tensor, mask: Tensor, shares: Tensor) -> Tensor:
+    there = mask[:, None, :, None].to(hidden.dtype)
+    mean = (hidden * there).sum(2, keepdim=True) / there.sum(2, keepdim=True).clamp_min(1)
+    return hidden + (mean.roll(1, 0) - mean) * shares[:, None, None, None].to(hidden) * there
+
+
 def add_noise(heard: dict[str, Heard], size: float) -> dict[str, Heard]:
     """Gaussian noise on real frames, relative to the spread of each encoder's features; from torch's generator."""
     if size <= 0:

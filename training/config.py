@@ -16,7 +16,8 @@ T = TypeVar("T")
 KINDS = ("align", "language")
 GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder")
 """Names of what may be trained; see `training.groups`."""
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "auto")
+ATTENTIONS = ("sdpa", "eager")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class EvidenceConfig:
     """Probability that a known transcript is given."""
     wrong: float = 0.1
     """Probability that a tag is replaced by another class, so that the text is not trusted blindly."""
+    astray: float = 0.0
+    """Probability that the audio of a told recording is led astray: its features are moved towards those of another
+    recording of the batch, up to all the way. Tokens of recordings that training knows are nearly always right, those of
+    unseen ones are not, and without this the language model would learn to believe its ears against the evidence."""
     folds: int = 4
     """Tag heads that each leave out a part of the sources: tags of training clips come from a head that never saw
     them."""
@@ -155,6 +160,9 @@ class RunConfig:
     seed: int = 1
     threads: int = 2
     precision: str = "fp32"
+    """`auto` takes the faster one of the machine that starts the run, and stays with it."""
+    attention: str = "sdpa"
+    """Attention of the language model; on CPU the backward pass of `eager` is faster."""
     device: str = "cpu"
     save_every_minutes: float = 5.0
     out: str = "runs/tiny"
@@ -162,6 +170,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+        if self.attention not in ATTENTIONS:
+            raise ConfigError(f"attention is {self.attention!r}; it must be one of {', '.join(ATTENTIONS)}")
         names = [s.name for s in self.stages]
         if len(set(names)) != len(names):
             raise ConfigError(f"two stages have one name: {', '.join(names)}")

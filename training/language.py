@@ -19,6 +19,7 @@ from training.objective import rng_for
 from training.rows import Batch, Collator, Row, Schedule, by_task, with_noise
 
 EVAL_BATCH = 16
+ROWS_AT_ONCE = 8
 BARE = EvidenceConfig(tags=0.0, asked=0.0, transcript=0.0, wrong=0.0)
 TOLD = EvidenceConfig(tags=1.0, asked=1.0, transcript=1.0, wrong=0.0)
 
@@ -57,19 +58,30 @@ class LanguageObjective:
         """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
 
         What the rows of a bundle share is read once; each question goes on from a copy of its keys and values, through
-        which its gradient flows back. Equal to reading every row whole.
+        which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
+        costs as much as words. Equal to reading every row whole.
         """
         cache = FusionCache()
         self.model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
-        cache.batch_select_indices(batch.owner)
+        parts = [self._following(batch, cache, rows) for rows in batch.alike(ROWS_AT_ONCE)]
+        losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
+        return losses, where, hits
+
+    def _following(self, batch: Batch, cache: FusionCache, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`_token_losses` of these rows, given what was read of what they share."""
+        shared = batch.mask.shape[1] - batch.ids.shape[1]
+        longest = int(batch.lengths[rows].max())
         hidden = self.model.model(
-            input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True
+            input_ids=batch.ids[rows, :longest],
+            attention_mask=batch.mask[rows, : shared + longest],
+            past_key_values=cache.selected(batch.owner[rows]),
+            use_cache=True,
         ).last_hidden_state
-        wanted = batch.labels[:, 1:]
+        wanted = batch.labels[rows, 1:longest]
         chosen = wanted != -100
         logits = self.model.lm_head(hidden[:, :-1][chosen]).float()
         truth = wanted[chosen]
-        where = torch.arange(len(wanted))[:, None].expand_as(wanted)[chosen]
+        where = rows[:, None].expand_as(wanted)[chosen]
         return F.cross_entropy(logits, truth, reduction="none"), where, logits.argmax(-1) == truth
 
     @torch.no_grad()

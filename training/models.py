@@ -64,6 +64,7 @@ def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmF
     """A frozen model with a fresh aligner (seeded), and its processor."""
     torch.manual_seed(config.seed)
     model = build_model(settings, base.llm, base.encoders, config.device)
+    model.model.language_model.set_attn_implementation(config.attention)
     return model, build_processor(settings, load_tokenizer(base.llm), base.audio_token)
 
 

@@ -19,7 +19,7 @@ from alm.mentions import Vocabulary
 from alm.messages import Encoded, MessageEncoder, from_row
 from alm.processing import AlmProcessor
 from data_prep.records import Record, read_records
-from training.augment import add_noise
+from training.augment import add_noise, lead_astray
 from training.config import EvidenceConfig
 from training.features import FeatureCache, Item, as_inputs, collate
 from training.objective import rng_for
@@ -70,6 +70,8 @@ class Batch:
     inputs: dict[str, Tensor]
     """Ids `[bundles, shared]` with every audio position, their mask, and the recordings."""
     heard: dict[str, Heard]
+    astray: Tensor
+    """[windows] how far the features are led astray, see `EvidenceConfig.astray`"""
     owner: Tensor
     """[rows] the bundle of each row."""
     ids: Tensor
@@ -82,6 +84,15 @@ class Batch:
     """[rows] weight of each answer token of a row."""
     tasks: tuple[str, ...]
     tokens: int
+
+    @property
+    def lengths(self) -> Tensor:
+        """[rows] how many ids each row's own part has"""
+        return self.mask[:, -self.ids.shape[1] :].sum(1)
+
+    def alike(self, most: int) -> list[Tensor]:
+        """Indices of rows in groups of at most `most`, of about equal lengths."""
+        return list(self.lengths.argsort(stable=True).split(most))
 
 
 def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], int]:
@@ -211,31 +222,41 @@ class Collator:
         self, row: Row, evidence: EvidenceConfig, rng: np.random.Generator, prompt_only: bool = False
     ) -> Encoded:
         """Ids of a row with the evidence that this draw gives it; without the last answer if `prompt_only`."""
+        messages, _ = self._told(row, evidence, rng, prompt_only)
+        return self.encoder.encode(messages, add_generation_prompt=prompt_only)
+
+    def _told(
+        self, row: Row, evidence: EvidenceConfig, rng: np.random.Generator, prompt_only: bool = False
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Messages with evidence, and whether something was heard of sounds that a question names."""
         parts = from_row([dict(m) for m in row.messages], row.items)
         if prompt_only:
             parts = parts[: max(i for i, m in enumerate(parts) if m["role"] == "assistant")]
         with_tags, with_words = rng.random() < evidence.tags, rng.random() < evidence.transcript
+        asked = False
         if rng.random() < evidence.asked:
-            parts = self._with_asked(parts)
+            parts, asked = self._with_asked(parts)
         for message in parts:
             for part in message["content"] if isinstance(message["content"], list) else ():
                 if part["type"] == "audio":
                     part["evidence"] = self._evidence(part["audio"], with_tags, with_words, evidence.wrong, rng)
         if parts[0]["role"] != "system" and self.system:
             parts.insert(0, {"role": "system", "content": self.system})
-        return self.encoder.encode(parts, add_generation_prompt=prompt_only)
+        return parts, asked
 
-    def _with_asked(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Each question with what was heard of the sounds that it names."""
+    def _with_asked(self, messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+        """Each question with what was heard of the sounds that it names, and whether any names one."""
         told: list[dict[str, Any]] = []
+        named = False
         for index, message in enumerate(messages):
             if message["role"] == "user":
-                message, _ = with_asked(
+                message, found = with_asked(
                     message, messages[:index], self.vocabulary, self.knowledge.labels,
                     lambda item: self.knowledge.scores.get(item.path),
                 )  # fmt: skip
+                named |= bool(found)
             told.append(message)
-        return told
+        return told, named
 
     def _evidence(self, item: Item, tags: bool, words: bool, wrong: float, rng: np.random.Generator) -> str:
         known = self.knowledge.sounds.get(item.path, Sounds()) if tags else Sounds()
@@ -253,7 +274,9 @@ class Collator:
 
         An answer that stands before a row's last recording is context and not learned from.
         """
-        encoded = [self._encode_bundle(b, evidence, rng) for b in bundles]
+        known = [self._encode_bundle(b, evidence, rng) for b in bundles]
+        encoded = [[item for item, _ in own] for own in known]
+        astray = self._astray(bundles, [[asked for _, asked in own] for own in known], evidence.astray, rng)
         split = [self._shared(own) for own in encoded]
         shared, shared_mask = padded([own[0].ids[:n] for own, n in zip(encoded, split, strict=True)])
         flat = [(b, e, n) for b, (own, n) in enumerate(zip(encoded, split, strict=True)) for e in own]
@@ -268,14 +291,25 @@ class Collator:
         inputs |= {"input_ids": shared, "attention_mask": shared_mask}
         whole = torch.cat([shared_mask[owner], mask], dim=1)
         tasks = tuple(r.task for b in bundles for r in b)
-        return Batch(inputs, heard, owner, ids, whole, labels, answers.float().rsqrt(), tasks, int(whole.sum()))
+        return Batch(inputs, heard, astray, owner, ids, whole, labels, answers.float().rsqrt(), tasks, int(whole.sum()))
 
     def _encode_bundle(
         self, bundle: Sequence[Row], evidence: EvidenceConfig, rng: np.random.Generator
-    ) -> list[Encoded]:
-        """All rows with the same draw of evidence, so that they begin alike."""
+    ) -> list[tuple[Encoded, bool]]:
+        """All rows with the same draw of evidence, so that they begin alike; each with whether its sounds were asked."""
         seed = int(rng.integers(2**31))
-        return [self.encode(r, evidence, np.random.default_rng(seed)) for r in bundle]
+        told = [self._told(r, evidence, np.random.default_rng(seed)) for r in bundle]
+        return [(self.encoder.encode(messages), asked) for messages, asked in told]
+
+    def _astray(
+        self, bundles: Sequence[Sequence[Row]], asked: Sequence[Sequence[bool]], chance: float, rng: np.random.Generator
+    ) -> Tensor:
+        """How far each window is led astray: only where the evidence speaks on at least half of a bundle's questions."""
+        shares: list[float] = []
+        for bundle, own in zip(bundles, asked, strict=True):
+            led = rng.random() < chance and 2 * sum(own) >= len(own)
+            shares += [float(rng.random()) if led else 0.0] * sum(i.windows for i in bundle[0].items)
+        return torch.tensor(shares)
 
     def _shared(self, own: Sequence[Encoded]) -> int:
         """How many ids a bundle shares: all audio; the id before an answer is each row's own, since it predicts."""
@@ -316,5 +350,5 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 
 
 def with_noise(batch: Batch, size: float) -> dict[str, Tensor]:
-    """Model inputs of a batch with noise on its features."""
-    return {**batch.inputs, **as_inputs(add_noise(batch.heard, size))}
+    """Model inputs of a batch with noise on its features, and with some led astray."""
+    return {**batch.inputs, **as_inputs(add_noise(lead_astray(batch.heard, batch.astray), size))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.models import Base, find_base, make_model, model_config
 from training.objective import Objective
+from training.precision import settled
 from training.rows import Collator, Knowledge, Row, load_rows
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 
@@ -90,6 +91,12 @@ class Run:
     config: RunConfig
     folder: Path
     say: Say = print
+
+    def __post_init__(self) -> None:
+        if self.config.precision == "auto":
+            torch.set_num_threads(self.config.threads)
+            self.config = replace(self.config, precision=settled("auto", self.folder))
+            self.say(f"precision: {self.config.precision}")
 
     @cached_property
     def base(self) -> Base:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -54,6 +55,13 @@ class FusionCache(DynamicCache):
     def batch_select_indices(self, indices: Tensor) -> None:
         super().batch_select_indices(indices)
         self._map(lambda t: t[indices])
+
+    def selected(self, indices: Tensor) -> FusionCache:
+        """A cache of these rows, each as often as it is named; this one stays as it is."""
+        other = copy.copy(self)
+        other.layers = [copy.copy(layer) for layer in self.layers]
+        other.batch_select_indices(indices)
+        return other
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last positions of `input_ids` in every layer (single conversations only).

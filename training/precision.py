@@ -1,0 +1,40 @@
+"""Which precision is faster on this machine: a property of the processor, so it is measured."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+
+ROWS, WIDTH, INNER = 2000, 576, 1536
+"""Matrices of the embedded default: `[2000, 576] x [576, 1536]`."""
+WARM_UP, TIMES = 5, 50
+WORTH = 1.2
+"""bfloat16 must be so much faster: it is less exact, and only a part of a step are products of matrices."""
+
+
+def gigaflops(dtype: torch.dtype) -> float:
+    """Billions of operations a second in products of the embedded default's matrices."""
+    left, right = torch.randn(ROWS, WIDTH).to(dtype), torch.randn(WIDTH, INNER).to(dtype)
+    for _ in range(WARM_UP):
+        left @ right
+    started = time.perf_counter()
+    for _ in range(TIMES):
+        left @ right
+    return TIMES * 2 * ROWS * WIDTH * INNER / (time.perf_counter() - started) / 1e9
+
+
+def faster() -> str:
+    """`bf16` or `fp32`, whichever a run on this machine should have."""
+    return "bf16" if gigaflops(torch.bfloat16) > WORTH * gigaflops(torch.float32) else "fp32"
+
+
+def settled(precision: str, folder: Path) -> str:
+    """What `auto` means for the run in `folder`: what it began with, or what is faster here if it has not begun."""
+    if precision != "auto":
+        return precision
+    file = folder / "config.json"
+    begun = json.loads(file.read_text(encoding="utf-8"))["precision"] if file.is_file() else "auto"
+    return begun if begun != "auto" else faster()
