@@ -35,7 +35,7 @@ NAME = "default"
 """Name of the LoRA in the model."""
 MODEL_FIELDS = (
     "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
-    "tag_words", "lora_on_text_only",
+    "tag_hidden", "tag_words", "lora_on_text_only",
 )  # fmt: skip
 _HEARING_PREFIXES = (
     "model.hearing.aligners.",
@@ -126,9 +126,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | dict | type(None)) else str(value)
 
 
-def load_adapter(
-    model: AlmForConditionalGeneration, folder: str | Path, further_lora: bool = False
-) -> dict[str, Any]:
+def load_adapter(model: AlmForConditionalGeneration, folder: str | Path, further_lora: bool = False) -> dict[str, Any]:
     """Put a trained adapter into a model made with its fields (`alm.load` does both); gives `alm_adapter.json`.
 
     Args:

@@ -140,6 +140,8 @@ class AlmConfig(PreTrainedConfig):
         Marks the audio positions in `input_ids`.
     tag_labels (`list[str]`):
         Event classes of the tag head; empty for none.
+    tag_hidden (`int`):
+        Hidden units of the tag head.
     tag_words (`dict[str, list[str]]`):
         Words for the classes of the tag head. The first is how the evidence writes a class ("a dog barking" for
         "dog bark"): in the words of the answers, which a small language model matches better. All of them are how a
@@ -161,6 +163,7 @@ class AlmConfig(PreTrainedConfig):
     max_audio_seconds: float = 1800.0
     audio_token_id: int = 0
     tag_labels: list[str] | None = None
+    tag_hidden: int = 256
     tag_words: dict[str, list[str]] | None = None
     lora_on_text_only: bool = False
     tie_word_embeddings: bool = True

@@ -22,6 +22,7 @@ ADAPTER_MODEL_FIELDS = (
     "window_seconds",
     "overlap_seconds",
     "tag_labels",
+    "tag_hidden",
     "tag_words",
     "lora_on_text_only",
 )

@@ -55,7 +55,7 @@ class AudioHearing(nn.Module):
         self.counts = {n: len(e.layers) for n, e in self.settings.items()}
         self.aligners = nn.ModuleList([self._aligner(b, text_dim) for b in self.branches])
         tags = len(config.tag_labels or [])
-        self.tag_head = TagHead(self.counts, self.dims, tags) if tags else None
+        self.tag_head = TagHead(self.counts, self.dims, tags, config.tag_hidden) if tags else None
         self.tag_prompts = nn.ModuleDict(
             {
                 str(i): TagPrompt(tags, b.aligner.soft_prompt_tokens, text_dim)

@@ -6,18 +6,28 @@ from torch import Tensor, nn
 
 from alm.aligner.features import Heard, pooled, pooled_size
 
+DROPPED = 0.5
+
 
 class TagHead(nn.Module):
-    """Pooled features of all encoders to one logit a class (several classes may sound at once)."""
+    """Pooled features of all encoders to one logit a class (several classes may sound at once).
+
+    Half of the features and of the hidden units are dropped in training: few sources a class, and many features.
+    """
 
     def __init__(self, layers: dict[str, int], dims: dict[str, int], num_tags: int, hidden: int = 256) -> None:
         super().__init__()
         size = pooled_size(layers, dims)
-        self.net = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, num_tags))
+        self.dropout = nn.Dropout(DROPPED)
+        self.net = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Dropout(DROPPED), nn.Linear(hidden, num_tags))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """`[windows, tags]` logits of pooled features `[windows, features]`."""
+        return self.net(self.dropout(features))  # type: ignore[no-any-return]
 
     def forward(self, heard: dict[str, Heard]) -> Tensor:
         """`[windows, tags]` logits."""
-        return self.net(pooled(heard))  # type: ignore[no-any-return]
+        return self.classify(pooled(heard))
 
 
 def stretches(

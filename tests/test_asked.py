@@ -75,8 +75,8 @@ def test_likeliest_first_and_in_time() -> None:
         ("a bell ringing", 0.5, "likely"),
     ]
     assert asked_text(told) == (
-        "[asked for: a dog barking surely, a bell ringing likely]\n[in time: first a bell ringing, then a dog barking]\n"
-        "[most of all: a dog barking]"
+        "[asked for: a dog barking surely, a bell ringing likely]\n"
+        "[in time: first a bell ringing, then a dog barking]\n[most of all: a dog barking]"
     )
 
 

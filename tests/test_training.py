@@ -16,6 +16,7 @@ import soundfile
 import torch
 
 from alm import testing
+from alm.aligner import Heard
 from alm.audio import load_audio
 from alm.errors import CheckpointError, ConfigError
 from alm.modeling import AudioHearing
@@ -23,7 +24,7 @@ from alm.processing import AlmFeatureExtractor
 from tests import training_helpers as small
 from training import checkpoint
 from training.atomic import MARKER, is_whole, whole_file, whole_folder
-from training.augment import crop, hide, join, window
+from training.augment import crop, hide, join, lead_astray, window
 from training.calibrate import measure, text_states
 from training.config import RunConfig, build, load_config
 from training.features import Extractor, FeatureCache, Features, as_inputs, collate
@@ -31,6 +32,7 @@ from training.groups import group_of, learned_state, set_trainable
 from training.loop import Stop, TrainingError, rate
 from training.models import Ear
 from training.objective import rng_for
+from training.precision import faster, settled
 from training.sounds import Sampler, multi_hot, tag_labels
 
 CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
@@ -41,8 +43,30 @@ CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
 
 def test_the_shipped_configuration_loads_and_survives_json() -> None:
     config = load_config(CONFIG)
-    assert [s.kind for s in config.stages] == ["align", *["language"] * 5], "the aligner first, without the decoder"
+    assert [s.kind for s in config.stages] == ["align"] * 2 + ["language"] * 3, "hearing first, without the decoder"
     assert build(RunConfig, json.loads(json.dumps(config.to_dict())), "json") == config
+
+
+def test_astray_is_on_the_way_to_the_next_recording() -> None:
+    hidden = torch.randn(2, 1, 4, 3)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    hidden *= mask[:, None, :, None]
+    moved = lead_astray({"ear": Heard(hidden, mask, 0.1)}, torch.tensor([1.0, 0.0]))["ear"].hidden
+    torch.testing.assert_close(moved[0, :, :3].mean(1), hidden[1].mean(1))
+    assert not moved[0, :, 3:].any() and torch.equal(moved[1], hidden[1])
+    shape = moved[0, 0, :3] - moved[0, 0, :3].mean(0), hidden[0, 0, :3] - hidden[0, 0, :3].mean(0)
+    torch.testing.assert_close(*shape, msg="what changes in time stays")
+    heard = {"ear": Heard(hidden, mask, 0.1)}
+    assert lead_astray(heard, torch.zeros(2)) is heard
+
+
+def test_the_faster_precision_is_kept_once_a_run_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.precision.gigaflops", lambda dtype: 300.0 if dtype == torch.bfloat16 else 100.0)
+    assert settled("auto", tmp_path) == "bf16" and settled("fp32", tmp_path) == "fp32"
+    (tmp_path / "config.json").write_text(json.dumps({"precision": "fp32"}))
+    assert settled("auto", tmp_path) == "fp32"
+    monkeypatch.setattr("training.precision.gigaflops", lambda dtype: 110.0 if dtype == torch.bfloat16 else 100.0)
+    assert faster() == "fp32", "a little faster is not worth it"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +77,7 @@ def test_the_shipped_configuration_loads_and_survives_json() -> None:
         ("preset: 3\nstages: []\ndata: {}", "preset must be str"),
         ("preset: tiny\nstages: []\ndata: {max_windows: two}", "max_windows must be int"),
         ("preset: tiny\nstages: []\ndata: {}\nprecision: fp8", "precision is 'fp8'"),
+        ("preset: tiny\nstages: []\ndata: {}\nattention: loud", "attention is 'loud'"),
         ("preset: tiny\ndata: {}\nstages: [{name: a, kind: sleep, train: [], steps: 1}]", "kind is 'sleep'"),
         ("preset: tiny\ndata: {}\nstages: [{name: a, kind: align, train: [ears], steps: 1}]", "no group 'ears'"),
         (

@@ -111,6 +111,49 @@ def whole(objective: Any, row: Row) -> dict[str, torch.Tensor]:
     return {**inputs, **as_inputs(heard), "input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
+def test_rows_read_a_few_at_a_time_are_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, model = _language(tmp_path, {"tags": 0.0, "transcript": 0.0})
+    model.eval()
+    batch = objective.batch(0)
+    assert len(batch.owner) > 3 and len(batch.alike(2)) > 1, "control: there is something to split"
+    found = []
+    for most in (2, 100):
+        monkeypatch.setattr("training.language.ROWS_AT_ONCE", most)
+        with torch.no_grad():
+            each, where, hit = objective._token_losses(batch, 0.0)
+        order = torch.argsort(where, stable=True)
+        found.append((each[order], where[order], hit[order]))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
+def test_groups_of_rows_are_alike_in_length(tmp_path: Path) -> None:
+    batch = _language(tmp_path)[0].batch(0)
+    groups = batch.alike(2)
+    assert sorted(torch.cat(groups).tolist()) == list(range(len(batch.owner)))
+    longest = [int(batch.lengths[g].max()) for g in groups]
+    shortest = [int(batch.lengths[g].min()) for g in groups]
+    assert all(a <= b for a, b in zip(longest, shortest[1:], strict=False))
+
+
+def test_only_recordings_that_the_evidence_speaks_of_are_led_astray(tmp_path: Path) -> None:
+    objective, _ = _language(tmp_path)
+    plain, rows = objective.collator, objective.train
+    asking = [
+        replace(r, messages=({"role": "user", "content": "<audio> is it a dog ?"}, *r.messages[1:])) for r in rows
+    ]
+    heard = Scores(torch.tensor([-9.0, 2.0, -9.0]), torch.full((1, 3), 2.0), torch.zeros(1))
+    knowledge = replace(
+        plain.knowledge, scores={i.path: heard for r in rows for i in r.items}, words={"dog": ["a dog", "dog"]}
+    )
+    collator = Collator(plain.processor, plain.cache, knowledge, "")
+    always = EvidenceConfig(tags=0.0, asked=1.0, transcript=0.0, wrong=0.0, astray=1.0)
+    bundles = [[row] for row in [*asking[:3], *rows[:3]]]
+    astray = collator.batch(bundles, always, rng_for(1)).astray
+    assert (astray[:3] > 0).all() and not astray[3:].any()
+    assert not collator.batch(bundles, replace(always, astray=0.0), rng_for(1)).astray.any()
+    assert not collator.batch(bundles, replace(always, asked=0.0), rng_for(1)).astray.any()
+
+
 def test_only_answers_and_their_end_are_learned(tmp_path: Path) -> None:
     objective, _ = _language(tmp_path)
     batch = objective.batch(1)

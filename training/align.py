@@ -195,12 +195,12 @@ class AlignObjective:
 
     def _tag_loss(self, head: Any, heard: dict[str, Heard], batch: Batch) -> Tensor:
         features = pooled(heard)
-        loss = _bce(head.net(features), batch.wanted)
+        loss = _bce(head.classify(features), batch.wanted)
         weight = self.stage.augment.mixup
         if weight > 0:
             mixed = batch.share * features + (1 - batch.share) * features[batch.mix]
             wanted = batch.share * batch.wanted + (1 - batch.share) * batch.wanted[batch.mix]
-            loss = (loss + weight * _bce(head.net(mixed), wanted)) / (1 + weight)
+            loss = (loss + weight * _bce(head.classify(mixed), wanted)) / (1 + weight)
         return loss
 
     @torch.no_grad()

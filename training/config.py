@@ -89,8 +89,8 @@ class EvidenceConfig:
     """Probability that a tag is replaced by another class, so that the text is not trusted blindly."""
     astray: float = 0.0
     """Probability that the audio of a told recording is led astray: its features are moved towards those of another
-    recording of the batch, up to all the way. Tokens of recordings that training knows are nearly always right, those of
-    unseen ones are not, and without this the language model would learn to believe its ears against the evidence."""
+    recording of the batch, up to all the way. Tokens of recordings that training knows are nearly always right, those
+    of unseen ones are not: without this the language model would learn to believe its ears against the evidence."""
     folds: int = 4
     """Tag heads that each leave out a part of the sources: tags of training clips come from a head that never saw
     them."""

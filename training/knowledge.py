@@ -81,7 +81,7 @@ def train_heads(
         optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
         for step in range(config.fold_steps):
             index = torch.tensor([kept[i] for i in sampler.draw(FOLD_BATCH, rng_for(seed, "fold", fold, step))])
-            logits = head.net(features[index])
+            logits = head.classify(features[index])
             loss = F.binary_cross_entropy_with_logits(logits, wanted[index], reduction="none").sum(1).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

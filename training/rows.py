@@ -296,7 +296,7 @@ class Collator:
     def _encode_bundle(
         self, bundle: Sequence[Row], evidence: EvidenceConfig, rng: np.random.Generator
     ) -> list[tuple[Encoded, bool]]:
-        """All rows with the same draw of evidence, so that they begin alike; each with whether its sounds were asked."""
+        """All rows with the same draw of evidence, so that they begin alike; each with whether it names sounds."""
         seed = int(rng.integers(2**31))
         told = [self._told(r, evidence, np.random.default_rng(seed)) for r in bundle]
         return [(self.encoder.encode(messages), asked) for messages, asked in told]
@@ -304,7 +304,7 @@ class Collator:
     def _astray(
         self, bundles: Sequence[Sequence[Row]], asked: Sequence[Sequence[bool]], chance: float, rng: np.random.Generator
     ) -> Tensor:
-        """How far each window is led astray: only where the evidence speaks on at least half of a bundle's questions."""
+        """How far each window is led astray: only where evidence speaks on at least half of a bundle's questions."""
         shares: list[float] = []
         for bundle, own in zip(bundles, asked, strict=True):
             led = rng.random() < chance and 2 * sum(own) >= len(own)

@@ -193,7 +193,7 @@ class Run:
         sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
         hearing = model.model.hearing
         folds = train_heads(
-            lambda: TagHead(hearing.counts, hearing.dims, len(self.labels)),
+            lambda: TagHead(hearing.counts, hearing.dims, len(self.labels), model.config.tag_hidden),
             sounds,
             self.cache,
             self.labels,
