@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -28,6 +28,9 @@ Out = Annotated[Path, typer.Option(help="Folder of the results.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed draws other recordings and wrong options.")]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder for features of frozen encoders; the weights' home if not given.")
+]
+Split = Annotated[
+    Literal["test", "dev"], typer.Option(help="Recordings to ask about: dev while developing, test for figures.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
@@ -68,10 +71,11 @@ def _register(name: str) -> None:
         limit: Limit = None,
         out: Out = Path("docs/results"),
         seed: Seed = 0,
+        split: Split = "test",
         cache: Cache = None,
         device: Device = "cpu",
     ) -> None:
-        options = Options(preset, adapter, corpus, limit, out, seed, cache, device)
+        options = Options(preset, adapter, corpus, limit, out, seed, split, cache, device)
         _guarded(lambda: judge(name, options))
 
     app.command(name, help=registry.EVALUATIONS[name].help)(command)

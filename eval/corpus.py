@@ -123,6 +123,8 @@ class Corpus:
     """An audio store."""
 
     folder: Path
+    judged: str = "test"
+    """The split whose recordings are asked about."""
 
     @cached_property
     def clips(self) -> list[Clip]:
@@ -153,8 +155,8 @@ class Corpus:
         return Counter(name for c in self.of(split) for name in c.classes if name in self.classes.by_name)
 
     def testable(self, train_least: int = 2, test_least: int = 1) -> list[str]:
-        """Classes with enough training and test recordings, in the order of the class list."""
-        train, test = self.counts("train"), self.counts("test")
+        """Classes with enough training and judged recordings, in the order of the class list."""
+        train, test = self.counts("train"), self.counts(self.judged)
         return [n for n in self.classes.by_name if train[n] >= train_least and test[n] >= test_least]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Questions made from the test split: pure functions of the corpus and a seed.
+"""Questions made from the judged split (test, or dev while one develops): pure functions of the corpus and a seed.
 
 Everything is balanced so that only hearing can help: in `choice` each set of four options is asked four times, once
 with each of them as the truth; in `presence` each sound is asked for equally often where it is and where it is not; in
@@ -55,11 +55,11 @@ def option_of(corpus: Corpus, name: str) -> Option:
     return Option(corpus.classes.by_name[name].phrase, (name,))
 
 
-def test_clips(corpus: Corpus, seed: int, split: str = "test", per_class: int = PER_CLASS) -> dict[str, list[Clip]]:
+def judged_clips(corpus: Corpus, seed: int, per_class: int = PER_CLASS) -> dict[str, list[Clip]]:
     """Recordings to judge by class (each under its first class fit to be asked for), shuffled, at most `per_class`."""
     names = [n for n in corpus.testable() if n not in VAGUE]
     grouped: dict[str, list[Clip]] = defaultdict(list)
-    for clip in corpus.of(split):
+    for clip in corpus.of(corpus.judged):
         if (name := next((c for c in clip.classes if c in names), None)) is not None:
             grouped[name].append(clip)
     rng = random.Random(seed)
@@ -130,10 +130,10 @@ def listed(options: Sequence[Option]) -> str:
     return "".join(f"\n{letter}. {o.text}" for letter, o in zip(LETTERS, options, strict=False))
 
 
-def choice_items(corpus: Corpus, seed: int = 0, split: str = "test", per_class: int = PER_CLASS) -> list[Item]:
+def choice_items(corpus: Corpus, seed: int = 0, per_class: int = PER_CLASS) -> list[Item]:
     """Four-way questions; each quartet's four options are asked with each of its recordings."""
     items = []
-    for number, four in enumerate(quartets(corpus, test_clips(corpus, seed, split, per_class), seed)):
+    for number, four in enumerate(quartets(corpus, judged_clips(corpus, seed, per_class), seed)):
         rng = random.Random(f"{seed}-{number}")
         shift = rng.randrange(4)
         for turn, (name, clip) in enumerate(four):
@@ -149,7 +149,7 @@ def choice_items(corpus: Corpus, seed: int = 0, split: str = "test", per_class: 
 def presence_items(corpus: Corpus, seed: int = 0, per_class: int = PER_CLASS) -> list[Item]:
     """Yes-or-no questions: each quartet's classes are asked for once where they are, once in the next recording."""
     items, answers = [], (Option("yes"), Option("no"))
-    for four in quartets(corpus, test_clips(corpus, seed, per_class=per_class), seed):
+    for four in quartets(corpus, judged_clips(corpus, seed, per_class), seed):
         for turn, (name, clip) in enumerate(four):
             for gold, asked in ((0, name), (1, four[(turn + 1) % 4][0])):
                 phrase = corpus.classes.by_name[asked].phrase
@@ -162,7 +162,8 @@ def presence_items(corpus: Corpus, seed: int = 0, per_class: int = PER_CLASS) ->
 def order_items(corpus: Corpus, seed: int = 0) -> list[Item]:
     """Which of two sounds of a sequence comes first; the right one is listed first in every second question."""
     items = []
-    for number, scene in enumerate(s for s in corpus.scenes("test") if s.kind == "sequence" and len(s.events) > 1):
+    scenes = (s for s in corpus.scenes(corpus.judged) if s.kind == "sequence" and len(s.events) > 1)
+    for number, scene in enumerate(scenes):
         first, last = scene.events[0].phrase, scene.events[-1].phrase
         gold = (number + seed) % 2
         names = [last, first] if gold else [first, last]
@@ -180,7 +181,7 @@ TIMES_TEXT = ("once", "two times", "three times", "four times", "five times")
 def count_items(corpus: Corpus) -> list[Item]:
     """How many times one sound is heard, one to five."""
     options = tuple(Option(t, (str(n),)) for n, t in zip(COUNTS, TIMES_TEXT, strict=True))
-    scenes = [s for s in corpus.scenes("test") if s.kind == "repetition" and 1 <= len(s.events) <= len(COUNTS)]
+    scenes = [s for s in corpus.scenes(corpus.judged) if s.kind == "repetition" and 1 <= len(s.events) <= len(COUNTS)]
     return [_count_item(s, options) for s in scenes]
 
 

@@ -11,7 +11,7 @@ from eval.answering import Question
 from eval.asking import CONDITIONS, prompts_of, questions_of
 from eval.corpus import Corpus
 from eval.embedding import Embedder, default_embedder
-from eval.items import PER_CLASS, Item, sound_of, test_clips
+from eval.items import PER_CLASS, Item, judged_clips, sound_of
 from eval.metrics import share
 from eval.probe import Probe, trained
 from eval.results import Figure, Result, Table, constant
@@ -32,7 +32,7 @@ def open_items(corpus: Corpus, seed: int) -> list[Item]:
     """One question for each test recording."""
     return [
         Item(clip.id, Question(QUESTION, (sound_of(clip),)), (), 0, clip.package, name, {"classes": list(clip.classes)})
-        for name, clips in test_clips(corpus, seed).items()
+        for name, clips in judged_clips(corpus, seed).items()
         for clip in clips
     ]
 

@@ -17,6 +17,8 @@ class Options:
     """Only about so many questions, for a quick look."""
     out: Path = Path("docs/results")
     seed: int = 0
+    split: str = "test"
+    """Split of the corpus that is judged; figures are of `test`."""
     cache: Path | None = None
     """Folder for features of frozen encoders; None means the weights' home."""
     device: str = "cpu"

@@ -52,7 +52,7 @@ class Session:
             raise ConfigError(
                 "this evaluation needs recordings: give --corpus DIR, the folder that `python -m data_prep` filled"
             )
-        return Corpus(self.options.corpus)
+        return Corpus(self.options.corpus, self.options.split)
 
     @cached_property
     def cache(self) -> Path:
@@ -89,6 +89,8 @@ class Session:
     def describe(self, name: str, result: Result) -> None:
         """Add to a result how it was made."""
         adapter = self.options.adapter
+        if self.options.split != "test":
+            result.about = f"**Split {self.options.split} of the corpus instead of test.** {result.about}"
         if "assistant" in self.__dict__:
             adapter = self.assistant.adapter
             result.facts["model"] = _model(self.assistant)
@@ -99,6 +101,7 @@ class Session:
             "versions": {"python": sys.version.split()[0], **versions()},
             "seed": self.options.seed,
             "limit": self.options.limit,
+            "split": self.options.split,
             "corpus": self.corpus.digest if self.options.corpus else None,
             "seconds": round(time.perf_counter() - self.started, 1),
             **result.facts,
@@ -112,6 +115,7 @@ class Session:
         parts += ["--corpus CORPUS"] if o.corpus else []
         parts += [f"--limit {o.limit}"] if o.limit else []
         parts += [f"--seed {o.seed}"] if o.seed else []
+        parts += [f"--split {o.split}"] if o.split != "test" else []
         return " ".join(parts)
 
 

@@ -78,7 +78,7 @@ def ask_cold(wav: Path, question: str, session: Session, extra: Sequence[str] = 
 
 def recordings(corpus: Corpus) -> dict[str, Waveform]:
     """Ten seconds of a test sound and ten seconds of speech put together from short prompts."""
-    sounds = [c for c in corpus.of("test") if c.kind == "sfx" and "speech" not in c.classes]
+    sounds = [c for c in corpus.of(corpus.judged) if c.kind == "sfx" and "speech" not in c.classes]
     speech = [c for c in corpus.clips if c.language.startswith("en") and len(c.transcript.split()) >= 4]
     return {"sound": _ten_seconds(sounds), "speech": _ten_seconds(speech)}
 

@@ -20,7 +20,7 @@ from eval import metrics, text
 from eval.answering import Answerer, Question
 from eval.asking import Column, swapped
 from eval.corpus import CLASSES_FILE, Classes, Corpus, SoundClass, read_classes
-from eval.items import choice_items, count_items, order_items, presence_items, quartets, test_clips
+from eval.items import choice_items, count_items, judged_clips, order_items, presence_items, quartets
 from eval.listening import Listener, Sound
 from eval.options import Options
 from eval.probe import fit
@@ -28,8 +28,6 @@ from eval.results import Figure, Result, Table, constant, markdown, write
 from eval.session import Session
 from eval.speech_qa import read_pairs
 from eval.text import Option
-
-test_clips.__test__ = False  # type: ignore[attr-defined]  # a maker of questions, not a test
 
 KINDS = ("dog bark", "rain", "cow moo", "thunder", "car", "explosion", "laughter", "piano")
 """Of eight classes, six groups; dog and cow, rain and thunder share one."""
@@ -203,9 +201,13 @@ def test_near_classes_are_never_opposites() -> None:
     assert classes.excluded(("c",)) == {"c"}
 
 
-def test_only_test_recordings_are_asked(corpus: Corpus) -> None:
-    assert {c.split for own in test_clips(corpus, 0).values() for c in own} == {"test"}
-    assert all(len(four) == 4 for four in quartets(corpus, test_clips(corpus, 0), 0))
+def test_only_recordings_of_the_judged_split_are_asked(corpus: Corpus) -> None:
+    assert {c.split for own in judged_clips(corpus, 0).values() for c in own} == {"test"}
+    assert all(len(four) == 4 for four in quartets(corpus, judged_clips(corpus, 0), 0))
+    trained = Corpus(corpus.folder, "train")
+    assert {c.split for own in judged_clips(trained, 0).values() for c in own} == {"train"}
+    session = Session(Options(corpus=corpus.folder, split="dev"))
+    assert session.corpus.judged == "dev" and session.command("choice").endswith("--split dev")
 
 
 def test_presence_order_and_count_are_balanced(corpus: Corpus) -> None:
