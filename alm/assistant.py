@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alm.asked import Asked, Scores, with_asked
 from alm.audio import Waveform, load_audio
@@ -52,6 +53,17 @@ class Assistant:
     def encode(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True) -> Encoded:
         """Token ids, answer marks and recordings of messages (see [`MessageEncoder.encode`])."""
         return self.processor.encoder().encode(list(messages), add_generation_prompt)
+
+    def audio_tokens(self, prompt: Encoded, known: int = 0) -> Tensor | None:
+        """Audio tokens `[windows, tokens_per_window, dim]` of the recordings behind the first `known` positions."""
+        config, parts = self.model.config, []
+        wanted = prompt.ids[known:].count(config.audio_token_id) // max(1, config.tokens_per_window)
+        for recording in reversed(prompt.recordings):
+            if wanted <= 0:
+                break
+            parts.insert(0, self.ears.hear(recording).tokens)
+            wanted -= len(parts[0])
+        return torch.cat(parts) if parts else None
 
     def analyse(self, recording: Recording) -> Evidence:
         """What is heard without asking the language model: events with times, transcript."""

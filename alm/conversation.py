@@ -21,6 +21,7 @@ from alm.errors import ConversationError
 from alm.evidence import Evidence, evidence_text
 from alm.fusion import FusionCache
 from alm.messages import Encoded, parts_of, recordings_of
+from alm.prefix import position_keys, shared_length
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -240,7 +241,7 @@ class _Turn:
         cache = self._resume(ids)
         model = chat.assistant.model
         tensor = torch.tensor([ids], device=model.device)
-        fresh = self._fresh_tokens(ids[self.reused :])
+        fresh = chat.assistant.audio_tokens(self.prompt, self.reused)
         sampling = (
             {"do_sample": True, "temperature": self.temperature} if self.temperature > 0 else {"do_sample": False}
         )
@@ -261,53 +262,21 @@ class _Turn:
             "stop" if made and made[-1] in ends else "length" if len(made) >= self.max_new_tokens else "cancelled"
         )
         self.new_ids = made[:-1] if self.finish == "stop" else made
-        chat._cache, chat._cached_keys = cache, (self._keys() + made)[: cache.positions]
+        keys = position_keys(self.prompt, chat.assistant.model.config)
+        chat._cache, chat._cached_keys = cache, (keys + made)[: cache.positions]
 
     def _resume(self, ids: list[int]) -> FusionCache:
-        """The cache of earlier turns, cut back to what this prompt shares with it; at least one token is new.
-
-        A cut inside a recording's tokens goes back to before the recording.
-        """
-        chat = self.chat
+        """The cache of earlier turns, cut back to what this prompt shares with it."""
+        chat, config = self.chat, self.chat.assistant.model.config
         cache, known = chat._cache, chat._cached_keys
         chat._cache, chat._cached_keys = None, []  # an interrupted run leaves a cache that nobody may use
         if cache is None:
             return FusionCache()
-        shared = _shared_length(self._keys()[:-1], known)
-        audio = chat.assistant.model.config.audio_token_id
-        while 0 < shared < len(ids) and ids[shared] == audio and ids[shared - 1] == audio:
-            shared -= 1
-        if shared < cache.positions:
-            if not shared or (cache.has_audio and audio not in ids[:shared]):
-                return FusionCache()  # LoRA may have been on for these keys and would be off now
-            cache.crop(shared - cache.positions)
-        if not cache.has_audio and audio in ids:
-            return FusionCache()  # the text before was read with LoRA off
-        self.reused = shared
+        self.reused = shared_length(position_keys(self.prompt, config), known, ids, config)
+        if not self.reused:
+            return FusionCache()
+        cache.crop(self.reused - cache.positions)
         return cache
-
-    def _keys(self) -> list[int]:
-        """The prompt's ids, but each recording's positions hold its content hash: same length is not same sound."""
-        audio, keys = self.chat.assistant.model.config.audio_token_id, list(self.prompt.ids)
-        places = iter([i for i, token in enumerate(keys) if token == audio])
-        size = self.chat.assistant.model.config.tokens_per_window
-        for recording, windows in zip(self.prompt.recordings, self.prompt.windows, strict=True):
-            mark = -1 - int(recording.sha256[:15], 16)
-            for _ in range(windows * size):
-                keys[next(places)] = mark
-        return keys
-
-    def _fresh_tokens(self, ids: list[int]) -> Tensor | None:
-        """Audio tokens of the recordings that lie in the part of the prompt that is read anew: the last ones."""
-        model = self.chat.assistant.model
-        wanted = ids.count(model.config.audio_token_id) // max(1, model.config.tokens_per_window)
-        parts: list[Tensor] = []
-        for recording in reversed(self.prompt.recordings):
-            if wanted <= 0:
-                break
-            parts.insert(0, self.chat.assistant.ears.hear(recording).tokens)
-            wanted -= len(parts[0])
-        return torch.cat(parts) if parts else None
 
     def usage(self, encoded: int) -> Usage:
         audio = self.chat.assistant.model.config.audio_token_id
@@ -320,10 +289,6 @@ class _Turn:
             first_token_seconds=(self.first or self.ended) - self.started,
             seconds=self.ended - self.started,
         )
-
-
-def _shared_length(a: list[int], b: list[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _as_list(audio: Recording | Sequence[Recording] | None) -> list[Recording]:

@@ -58,9 +58,15 @@ class FusionCache(DynamicCache):
 
     def selected(self, indices: Tensor) -> FusionCache:
         """A cache of these rows, each as often as it is named; this one stays as it is."""
+        other = self.copied()
+        other.batch_select_indices(indices)
+        return other
+
+    def copied(self) -> FusionCache:
+        """A cache that goes its own way from here; nothing is copied in memory until one of them grows."""
         other = copy.copy(self)
         other.layers = [copy.copy(layer) for layer in self.layers]
-        other.batch_select_indices(indices)
+        other.stored, other.present = dict(self.stored), dict(self.present)
         return other
 
     def crop(self, tokens_to_remove: int) -> None:
