@@ -56,7 +56,8 @@ class Assistant:
 
     def audio_tokens(self, prompt: Encoded, known: int = 0) -> Tensor | None:
         """Audio tokens `[windows, tokens_per_window, dim]` of the recordings behind the first `known` positions."""
-        config, parts = self.model.config, []
+        config = self.model.config
+        parts: list[Tensor] = []
         wanted = prompt.ids[known:].count(config.audio_token_id) // max(1, config.tokens_per_window)
         for recording in reversed(prompt.recordings):
             if wanted <= 0:

@@ -47,7 +47,7 @@ def row_of(cache: FusionCache, row: int) -> FusionCache:
         made.present[group] = cache.present[group][row, start:][None]
     for index, layer in enumerate(cache.layers):
         kept = cache.stored[max(g for g in groups if g <= index)][row]
-        made.update(layer.keys[row][:, kept][None], layer.values[row][:, kept][None], index)  # type: ignore[index]
+        made.update(layer.keys[row][:, kept][None], layer.values[row][:, kept][None], index)
     if cache.audio_tokens is not None and cache.audio_places is not None:
         kept = cache.audio_places[row] >= 0
         made.audio_tokens = cache.audio_tokens[row][kept][None]
