@@ -7,8 +7,9 @@ Greedy answers equal those of a [`Conversation`], whatever else is in the batch,
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ class Request:
     """`stop`, `length` or `cancelled` once it is done."""
     reused_tokens: int = 0
     """Prompt tokens whose keys and values were there from earlier prompts."""
+    first_token_seconds: float = 0.0
+    """From the reading of the prompt to the first token."""
+    error: Exception | None = None
+    """Why the prompt could not be read; [`answer_all`] goes on without the request."""
     cancelled: bool = False
     """Set by whoever no longer wants the answer; the row leaves before the next token."""
 
@@ -151,7 +156,7 @@ class BatchDecoder:
         Raises:
             ConfigError: a generation setting that a batch cannot have.
         """
-        model, config = self.assistant.model, self.assistant.model.config
+        model, config, started = self.assistant.model, self.assistant.model.config, time.perf_counter()
         self._processors[request] = self._made_processors(request.sampling)
         self._generators[request] = torch.Generator().manual_seed(request.sampling.seed)
         ids, keys = request.prompt.ids, position_keys(request.prompt, config)
@@ -169,10 +174,17 @@ class BatchDecoder:
             )
         self.prefixes.keep(keys, cache.copied())
         token = self._next(request, out.logits[0, -1])
+        request.first_token_seconds = time.perf_counter() - started
         if self._said(request, token):
             self._forget(request)
         else:
             self._rows[request.audio].add(request, cache, token)
+
+    def clear(self) -> None:
+        """Let all requests go unfinished; what was read of earlier prompts is kept."""
+        self._rows = {True: _Rows(), False: _Rows()}
+        self._processors.clear()
+        self._generators.clear()
 
     @torch.no_grad()
     def step(self) -> list[Request]:
@@ -255,3 +267,25 @@ class BatchDecoder:
             known = ", ".join([*PROCESSORS, "suppress_tokens"])
             raise ConfigError(f"a batch cannot be generated with {unknown[0]!r}; it can with {known}")
         return LogitsProcessorList([PROCESSORS[name](value) for name, value in settings.items()])
+
+
+def answer_all(decoder: BatchDecoder, requests: Iterable[Request], at_once: int) -> Iterator[Request]:
+    """Answer every request, at most `at_once` in step; gives each when it is done.
+
+    The next request is taken when a place is free: an iterator that listens to recordings does so then, not before.
+    """
+    waiting = iter(requests)
+    more = True
+    while more or decoder.running:
+        while more and decoder.running < at_once:
+            request = next(waiting, None)
+            if request is None:
+                more = False
+                break
+            try:
+                decoder.add(request)
+            except Exception as error:  # one request must not take the others with it
+                request.error = error
+            if request.finish or request.error:
+                yield request
+        yield from decoder.step()

@@ -57,6 +57,17 @@ class Answer:
     """What was heard of the sounds that the question names, in its recordings or, without any, in the last ones."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A question with everything that the model reads before it answers."""
+
+    prompt: Encoded
+    message: dict[str, Any]
+    """The user's message, to be kept in the history."""
+    evidence: tuple[Evidence, ...]
+    asked: tuple[Asked, ...]
+
+
 class _StopWhen(StoppingCriteria):
     def __init__(self, event: threading.Event) -> None:
         self.event = event
@@ -104,14 +115,9 @@ class Conversation:
         """
         started = time.perf_counter()
         before = self.assistant.ears.encoded
-        recordings = [load_audio(a) for a in _as_list(audio)]
-        heard = self._listen(recordings)
-        message, asked = self._user_message(question, recordings, heard)
-        messages = [*self._messages, message]
-        prompt = self.assistant.encode([*self._head(messages), *messages])
-        self._check(prompt, max_new_tokens)
-        turn = _Turn(self, prompt, max_new_tokens, temperature, stop or threading.Event(), started)
-        self._messages.append(message)
+        ready = self.prepare(question, audio, max_new_tokens)
+        turn = _Turn(self, ready.prompt, max_new_tokens, temperature, stop or threading.Event(), started)
+        self._messages.append(ready.message)
         text = ""
         try:
             for piece in turn.pieces():
@@ -127,7 +133,22 @@ class Conversation:
             if turn.new_ids or turn.finish == "stop":
                 self._messages.append({"role": "assistant", "content": text, "token_ids": turn.new_ids})
                 encoded = self.assistant.ears.encoded - before
-                self.last = Answer(text.strip(), tuple(heard), turn.usage(encoded), turn.finish, asked)
+                self.last = Answer(text.strip(), ready.evidence, turn.usage(encoded), turn.finish, ready.asked)
+
+    def prepare(
+        self, question: str, audio: Recording | Sequence[Recording] | None = None, max_new_tokens: int = 256
+    ) -> Prepared:
+        """Listen, and put the prompt of the next answer together; the conversation stays as it is.
+
+        Raises: as [`stream`].
+        """
+        recordings = [load_audio(a) for a in _as_list(audio)]
+        heard = self._listen(recordings)
+        message, asked = self._user_message(question, recordings, heard)
+        messages = [*self._messages, message]
+        prompt = self.assistant.encode([*self._head(messages), *messages])
+        self._check(prompt, max_new_tokens)
+        return Prepared(prompt, message, tuple(heard), asked)
 
     def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
         """Evidence of each recording; without evidence only its name and length."""

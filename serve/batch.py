@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -19,11 +19,10 @@ from serve.journal import Journal
 from serve.rows import Line, Row, check_row, read_lines
 
 if TYPE_CHECKING:
-    from alm.assistant import Assistant
-    from alm.conversation import Answer, Conversation
+    from alm.conversation import Answer
 
-#: Answers the question of a row; the recordings are the row's, decoded, in order.
-Answerer = Callable[[Row, list[Waveform]], "Answer"]
+#: Answers the questions of some rows: the place of each among them with its answer or its error, in any order.
+Answerer = Callable[[Sequence["Ready"]], Iterator[tuple[int, "Answer | Exception"]]]
 _MAX_PROBLEMS_KEPT = 100
 
 
@@ -47,6 +46,8 @@ class BatchPolicy:
     retry_errors: bool = False
     details: bool = False
     """Write usage and evidence of each answer, too."""
+    window: int = 64
+    """Rows that are read, answered and written together; a kill costs at most so many answers."""
     limit_rows: int | None = None
     """Rows to answer in this run."""
     max_errors_in_a_row: int = 25
@@ -68,6 +69,18 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked row with its recordings."""
+
+    row: Row
+    recordings: list[Waveform]
+
+    @property
+    def seconds(self) -> float:
+        return sum(r.seconds for r in self.recordings)
 
 
 class RecordingCache:
@@ -150,42 +163,6 @@ def validate(source: Path, on_row: Callable[[Outcome], None] = lambda _: None) -
     return outcome
 
 
-def answerer(assistant: Assistant, settings: BatchSettings) -> Answerer:
-    """Answers with the assistant; each row is a conversation of its own, begun with the same seed."""
-    import torch
-
-    def answer(row: Row, recordings: list[Waveform]) -> Answer:
-        torch.manual_seed(settings.seed)
-        chat, question, new = begun_conversation(assistant, row, recordings)
-        return chat.ask(question, audio=new, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature)
-
-    return answer
-
-
-def begun_conversation(
-    assistant: Assistant, row: Row, recordings: list[Waveform]
-) -> tuple[Conversation, str, list[Waveform]]:
-    """A conversation that holds the row's earlier turns, its last question, and the recordings of that one."""
-    from alm.evidence import evidence_text
-    from alm.messages import from_row
-
-    messages = from_row(row.messages, recordings)
-    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
-    chat = assistant.conversation(system)
-    parts = messages.pop()["content"]
-    for message in messages:
-        told = message
-        if chat.use_evidence and message["role"] == "user":
-            for part in message["content"]:
-                if part["type"] == "audio":
-                    heard = assistant.analyse(part["audio"])
-                    part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
-            told, _ = assistant.with_asked(message, chat._messages)
-        chat._messages.append(told)
-    new = [part["audio"] for part in parts if part["type"] == "audio"]
-    return chat, "\n".join(part["text"] for part in parts if part["type"] == "text"), new
-
-
 def check_settings(target: Path, settings: BatchSettings, *, fresh: bool) -> None:
     """Write the settings beside a fresh output; refuse to continue one that was begun with others.
 
@@ -220,30 +197,52 @@ class _Runner:
 
     def run(self, lines: Iterator[Line], answer: Answerer) -> None:
         started = time.monotonic()
-        for line in islice(lines, self.policy.limit_rows):
-            self.journal.append(self._finished(line, answer), line.id)
-            self.outcome.seconds = time.monotonic() - started
-            self.on_row(self.outcome)
-            if self.errors_in_a_row >= self.policy.max_errors_in_a_row:
-                raise ConfigError(
-                    f"{self.errors_in_a_row} rows failed one after the other, the last one so: "
-                    f"{self.outcome.problems[-1]}; mend the cause and run again with --retry-errors"
-                )
+        lines = islice(lines, self.policy.limit_rows)
+        while window := list(islice(lines, self.policy.window)):
+            ready = [self._ready(line) for line in window]
+            for line, own, result in zip(window, ready, self._results(ready, answer), strict=True):
+                if isinstance(result, Exception) and self.policy.stop_on_error:
+                    raise result
+                self.journal.append(self._finished(line, own, result), line.id)
+                self.outcome.seconds = time.monotonic() - started
+                self.on_row(self.outcome)
+                self._check_errors()
 
-    def _finished(self, line: Line, answer: Answerer) -> dict[str, Any]:
-        """The output row: the input row and either the answer or the error."""
+    def _ready(self, line: Line) -> Ready | Exception:
         try:
             row = check_row(line, self.folder)
-            recordings = [self.recordings.load(path) for path in row.audios]
-            result = answer(row, recordings)
+            return Ready(row, [self.recordings.load(path) for path in row.audios])
         except Exception as error:  # a row must not take the other rows with it
-            if self.policy.stop_on_error:
-                raise
-            return {**line.fields, "error": self._failed(line, error)}
+            return error
+
+    @staticmethod
+    def _results(ready: list[Ready | Exception], answer: Answerer) -> Iterator[Answer | Exception]:
+        """Results in the order of the rows, each as soon as those before it are there."""
+        places = [i for i, r in enumerate(ready) if isinstance(r, Ready)]
+        done = {i: r for i, r in enumerate(ready) if isinstance(r, Exception)}
+        answers = answer([r for r in ready if isinstance(r, Ready)])
+        for index in range(len(ready)):
+            while index not in done:
+                place, result = next(answers)
+                done[places[place]] = result
+            yield done.pop(index)
+
+    def _finished(self, line: Line, ready: Ready | Exception, result: Answer | Exception) -> dict[str, Any]:
+        """The output row: the input row and either the answer or the error."""
+        if isinstance(result, Exception):
+            return {**line.fields, "error": self._failed(line, result)}
+        assert isinstance(ready, Ready)
         self.errors_in_a_row = 0
         self.outcome.answered += 1
-        self.outcome.audio_seconds += sum(recording.seconds for recording in recordings)
+        self.outcome.audio_seconds += ready.seconds
         return {**line.fields, "answer": result.text, **self._details(result)}
+
+    def _check_errors(self) -> None:
+        if self.errors_in_a_row >= self.policy.max_errors_in_a_row:
+            raise ConfigError(
+                f"{self.errors_in_a_row} rows failed one after the other, the last one so: "
+                f"{self.outcome.problems[-1]}; mend the cause and run again with --retry-errors"
+            )
 
     def _failed(self, line: Line, error: Exception) -> dict[str, str]:
         self.errors_in_a_row += 1

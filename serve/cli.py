@@ -79,6 +79,8 @@ def batch(
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try failed rows again.")] = False,
     details: Annotated[bool, typer.Option("--details", help="Add usage and evidence to each row.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Answer at most so many rows now.")] = None,
+    rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = 16,
+    window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check rows and recordings, write nothing.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -105,9 +107,9 @@ def batch(
         raise ConfigError("the output file is missing: alm batch IN.jsonl OUT.jsonl")
     chosen = str(adapter.resolve()) if adapter else None
     settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed)
-    policy = BatchPolicy(on_error == "stop", retry_errors, details, limit)
+    policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit)
     with _progress("answering", quiet=quiet or as_json) as on_row:
-        outcome = run_batch(source, target, settings, policy, lambda: _answerer(settings), on_row)
+        outcome = run_batch(source, target, settings, policy, lambda: _answerer(settings, rows_at_once), on_row)
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
 
@@ -130,15 +132,15 @@ def parse_auth(text: str | None, host: str) -> tuple[str, str] | None:
     return user, password
 
 
-def _answerer(settings: BatchSettings) -> Answerer:
-    from serve.batch import answerer
+def _answerer(settings: BatchSettings, rows_at_once: int) -> Answerer:
+    from serve.answering import BatchAnswerer
 
     assistant = load_assistant(
         settings.preset,
         adapter=Path(settings.adapter) if settings.adapter else None,
         evidence=settings.evidence,
     )
-    return answerer(assistant, settings)
+    return BatchAnswerer(assistant, settings, rows_at_once)
 
 
 @contextmanager

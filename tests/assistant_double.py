@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,20 @@ class Conversation:
     def clear(self) -> None:
         self._messages.clear()
         self.last = None
+
+
+def batch_answerer(assistant: Assistant) -> Any:
+    """As `serve.answering.BatchAnswerer`, row by row."""
+
+    def answer(rows: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for place, ready in enumerate(rows):
+            question = ready.row.messages[-1]["content"].replace("<audio>", "")
+            try:
+                yield place, assistant.conversation().ask(question, ready.recordings)
+            except Exception as error:
+                yield place, error
+
+    return answer
 
 
 @dataclass

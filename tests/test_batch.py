@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 import serve.batch
 import serve.cli
-from alm.audio import Waveform, waveform_to_wav_bytes
+from alm.audio import waveform_to_wav_bytes
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.testing import tone
 from serve.__main__ import app
-from serve.batch import Answerer, BatchPolicy, BatchSettings, Outcome, RecordingCache, run_batch, validate
+from serve.answering import BatchAnswerer, begun_conversation
+from serve.batch import Answerer, BatchPolicy, BatchSettings, Outcome, Ready, RecordingCache, run_batch, validate
 from serve.journal import Journal
 from serve.rows import Line, Row, check_row
 
@@ -59,12 +60,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def double_answerer() -> Answerer:
-    assistant = assistant_double.Assistant()
-
-    def answer(row: Row, recordings: list[Waveform]) -> Any:
-        return assistant.conversation().ask(row.messages[-1]["content"].replace("<audio>", ""), recordings)
-
-    return answer
+    return assistant_double.batch_answerer(assistant_double.Assistant())  # type: ignore[no-any-return]
 
 
 def run(source: Path, target: Path, load: Callable[[], Answerer] = double_answerer, **policy: Any) -> Outcome:
@@ -352,7 +348,7 @@ def command(*args: object) -> Any:
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve.cli, "_answerer", lambda _: double_answerer())
+    monkeypatch.setattr(serve.cli, "_answerer", lambda *_: double_answerer())
 
 
 @pytest.mark.usefixtures("light")
@@ -400,7 +396,8 @@ def test_earlier_turns_and_recordings_reach_the_model(folder: Path) -> None:
         *user("<audio>And?"),
     )
     row = Row("q", tuple(messages), (Path("a"), Path("b")))
-    answer = serve.batch.answerer(assistant, BatchSettings(max_new_tokens=4))(row, sounds)
+    ((place, answer),) = BatchAnswerer(assistant, BatchSettings(max_new_tokens=4))([Ready(row, sounds)])
+    assert place == 0 and not isinstance(answer, Exception)
     assert answer.usage.audio_tokens == 12 and [e.seconds for e in answer.evidence] == [2.0]
 
     chat = assistant.conversation()
@@ -408,5 +405,34 @@ def test_earlier_turns_and_recordings_reach_the_model(folder: Path) -> None:
     chat._messages[1] = {"role": "assistant", "content": "A dog."}
     assert chat.ask("And?", audio=sounds[1], max_new_tokens=4).text == answer.text
     other = Row("q", (*messages[:2], {"role": "assistant", "content": "A cat, or so."}, messages[3]), row.audios)
-    chat, question, new = serve.batch.begun_conversation(assistant, other, sounds)
+    chat, question, new = begun_conversation(assistant, other, sounds)
     assert question == "And?" and new == [sounds[1]] and chat.history[1]["content"][0]["text"] == "A cat, or so."
+
+
+def test_rows_answered_together_are_answered_as_alone() -> None:
+    """Whatever the number in step: text alone, one recording for several rows, two recordings, a row that fails."""
+    import tiny_model
+
+    sounds = [tone(1.0), tone(2.0, frequency_hz=900.0)]
+    rows = [
+        Ready(Row("a", tuple(user("<audio>What is this?")), (Path("a"),)), sounds[:1]),
+        Ready(Row("b", tuple(user("Hello")), ()), []),
+        Ready(Row("c", tuple(user("<audio>" * 5 + "Too many")), (Path("a"),) * 5), sounds[:1] * 5),
+        Ready(Row("d", tuple(user("<audio><audio>Compare")), (Path("a"), Path("b"))), sounds),
+        Ready(Row("e", tuple(user("<audio>And this, is it a dog or a cat?")), (Path("a"),)), sounds[:1]),
+    ]
+    found = []
+    for at_once in (1, 2, 16):
+        assistant = tiny_model.assistant(["dog", "cat"])
+        results = dict(BatchAnswerer(assistant, BatchSettings(max_new_tokens=9), at_once)(rows))
+        assert sorted(results) == [0, 1, 2, 3, 4]
+        assert isinstance(results[2], AlmError) and "limit is 4" in str(results[2])
+        answers = {i: r for i, r in results.items() if not isinstance(r, Exception)}
+        assert sum(a.usage.encoded_recordings for a in answers.values()) == 2, "each recording is heard once"
+        assert answers[4].usage.reused_tokens > answers[4].usage.audio_tokens, "and read once"
+        found.append({i: a.text for i, a in answers.items()})
+        for place, answer in answers.items():
+            row = rows[place]
+            chat, question, new = begun_conversation(tiny_model.assistant(["dog", "cat"]), row.row, row.recordings)
+            assert chat.ask(question, audio=new, max_new_tokens=9).text == answer.text
+    assert found[0] == found[1] == found[2]

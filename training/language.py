@@ -16,7 +16,7 @@ from alm.modeling import AlmForConditionalGeneration
 from training.config import EvidenceConfig, StageConfig
 from training.groups import evaluating
 from training.objective import rng_for
-from training.rows import Batch, Collator, Row, Schedule, by_task, with_noise
+from training.rows import Batch, Collator, Row, Schedule, by_task, rounded, with_noise
 
 EVAL_BATCH = 16
 ROWS_AT_ONCE = 8
@@ -70,7 +70,7 @@ class LanguageObjective:
     def _following(self, batch: Batch, cache: FusionCache, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`_token_losses` of these rows, given what was read of what they share."""
         shared = batch.mask.shape[1] - batch.ids.shape[1]
-        longest = int(batch.lengths[rows].max())
+        longest = rounded(int(batch.lengths[rows].max()))
         hidden = self.model.model(
             input_ids=batch.ids[rows, :longest],
             attention_mask=batch.mask[rows, : shared + longest],

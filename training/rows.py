@@ -27,6 +27,8 @@ from training.objective import rng_for
 CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
 
+LENGTH_STEP = 16
+
 DENY = "deny"
 
 
@@ -339,9 +341,14 @@ class Collator:
         return collate(parts, self.cache.frame_seconds), {"audio_windows": torch.tensor([p.windows for p in parts])}
 
 
+def rounded(length: int) -> int:
+    """The next of few lengths: kernels for bfloat16 are made anew for every shape, which costs more than padding."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Ids and their mask `[rows, time]`, padded on the right."""
-    longest = max(len(r) for r in rows)
+    longest = rounded(max(len(r) for r in rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for index, row in enumerate(rows):

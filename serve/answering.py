@@ -1,0 +1,114 @@
+"""The assistant as the answerer of a batch: rows are prepared one by one and answered together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from alm.audio import Waveform
+from alm.batching import BatchDecoder, Request, Sampling, answer_all
+from alm.conversation import Answer, Conversation, Prepared, Usage
+from alm.evidence import evidence_text
+from alm.messages import from_row
+from serve.batch import BatchSettings, Ready
+from serve.rows import Row
+
+if TYPE_CHECKING:
+    from alm.assistant import Assistant
+
+ROWS_AT_ONCE = 16
+
+
+@dataclass
+class _Open:
+    """A row that is being answered."""
+
+    place: int
+    ready: Prepared
+    encoded: int
+    started: float
+
+
+@dataclass
+class BatchAnswerer:
+    """Answers rows with one assistant; each row is a conversation of its own, begun with the same seed.
+
+    Rows about the same recordings follow each other, so that each recording is encoded once and what was read of it
+    serves all of its questions. Satisfies `serve.batch.Answerer`.
+    """
+
+    assistant: Assistant
+    settings: BatchSettings
+    rows_at_once: int = ROWS_AT_ONCE
+    _open: dict[Request, _Open] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.decoder = BatchDecoder(self.assistant)
+
+    def __call__(self, rows: Sequence[Ready]) -> Iterator[tuple[int, Answer | Exception]]:
+        """Place and result of each row, in the order they are done in."""
+        failed: list[tuple[int, Exception]] = []
+        try:
+            for request in answer_all(self.decoder, self._requests(rows, failed), self.rows_at_once):
+                yield from failed
+                failed.clear()
+                done = self._open.pop(request)
+                yield done.place, request.error or self._answer(request, done)
+            yield from failed
+        finally:
+            self.decoder.clear()
+            self._open.clear()
+
+    def _requests(self, rows: Sequence[Ready], failed: list[tuple[int, Exception]]) -> Iterator[Request]:
+        def about(place: int) -> tuple[tuple[str, ...], int]:
+            return tuple(r.sha256 for r in rows[place].recordings), place
+
+        for place in sorted(range(len(rows)), key=about):
+            started, before = time.perf_counter(), self.assistant.ears.encoded
+            try:
+                chat, question, new = begun_conversation(self.assistant, rows[place].row, rows[place].recordings)
+                ready = chat.prepare(question, new, self.settings.max_new_tokens)
+            except Exception as error:  # a row must not take the other rows with it
+                failed.append((place, error))
+                continue
+            sampling = Sampling(self.settings.max_new_tokens, self.settings.temperature, self.settings.seed)
+            request = Request(ready.prompt, sampling)
+            self._open[request] = _Open(place, ready, self.assistant.ears.encoded - before, started)
+            yield request
+
+    def _answer(self, request: Request, done: _Open) -> Answer:
+        text = self.assistant.processor.tokenizer.decode(request.new_ids, skip_special_tokens=True).strip()
+        seconds = time.perf_counter() - done.started
+        usage = Usage(
+            prompt_tokens=len(request.prompt.ids),
+            audio_tokens=request.prompt.ids.count(self.assistant.model.config.audio_token_id),
+            new_tokens=len(request.new_ids),
+            reused_tokens=request.reused_tokens,
+            encoded_recordings=done.encoded,
+            first_token_seconds=request.first_token_seconds,
+            seconds=seconds,
+        )
+        return Answer(text, done.ready.evidence, usage, request.finish, done.ready.asked)
+
+
+def begun_conversation(
+    assistant: Assistant, row: Row, recordings: list[Waveform]
+) -> tuple[Conversation, str, list[Waveform]]:
+    """A conversation that holds the row's earlier turns, its last question, and the recordings of that one."""
+    messages = from_row(row.messages, recordings)
+    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
+    chat = assistant.conversation(system)
+    parts = messages.pop()["content"]
+    for message in messages:
+        told = message
+        if chat.use_evidence and message["role"] == "user":
+            for part in message["content"]:
+                if part["type"] == "audio":
+                    heard = assistant.analyse(part["audio"])
+                    part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
+            told, _ = assistant.with_asked(message, chat._messages)
+        chat._messages.append(told)
+    new = [part["audio"] for part in parts if part["type"] == "audio"]
+    return chat, "\n".join(part["text"] for part in parts if part["type"] == "text"), new
