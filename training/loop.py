@@ -7,7 +7,6 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,8 +103,7 @@ class Stage:
     def run(self, stop: Stop) -> bool:
         """Train to the end; False when it was asked to stop before."""
         self._prepare()
-        with ThreadPoolExecutor(1) as pool:
-            return self._steps(stop, pool)
+        return self._steps(stop)
 
     def _prepare(self) -> None:
         extra = self.objective.extra
@@ -119,15 +117,13 @@ class Stage:
         self.log.rewind(self.config.name, self.progress.step)
         self.saved = time.monotonic()
 
-    def _steps(self, stop: Stop, pool: ThreadPoolExecutor) -> bool:
-        following = pool.submit(self.objective.batch, self.progress.step)
+    def _steps(self, stop: Stop) -> bool:
         window: dict[str, float] = {}
         began, first = time.monotonic(), self.progress.step
         while self.progress.step < self.config.steps:
-            batch, step = following.result(), self.progress.step
-            if step + 1 < self.config.steps:
-                following = pool.submit(self.objective.batch, step + 1)
-            parts = self._step(step, batch)
+            step = self.progress.step
+            # Not ahead in a thread: its own team of OpenMP threads would make all of them sleep at every barrier.
+            parts = self._step(step, self.objective.batch(step))
             self.progress.step = step + 1
             for key, value in parts.items():
                 window[key] = window.get(key, 0.0) + value

@@ -17,7 +17,7 @@ class Objective(Protocol):
         """Weights that serve the training alone (a temperature)."""
 
     def batch(self, step: int) -> Any:
-        """Everything the loss needs at a step; pure, may run in another thread."""
+        """Everything the loss needs at a step; pure."""
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
         """The loss and its parts for the log."""
