@@ -142,13 +142,31 @@ class Conversation:
 
         Raises: as [`stream`].
         """
-        recordings = [load_audio(a) for a in _as_list(audio)]
-        heard = self._listen(recordings)
-        message, asked = self._user_message(question, recordings, heard)
+        audios = [{"type": "audio", "audio": a} for a in _as_list(audio)]
+        return self.prepare_parts([*audios, {"type": "text", "text": question}], max_new_tokens)
+
+    def prepare_parts(self, parts: Sequence[dict[str, Any]], max_new_tokens: int = 256) -> Prepared:
+        """As [`prepare`], for a question whose text and recordings come in any order.
+
+        Args:
+            parts: `{"type": "text", "text"}` and `{"type": "audio", "audio"}`.
+        """
+        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else dict(p) for p in parts]
+        heard = self._listen([p["audio"] for p in opened if p["type"] == "audio"])
+        message, asked = self._told({"role": "user", "content": opened}, heard)
         messages = [*self._messages, message]
         prompt = self.assistant.encode([*self._head(messages), *messages])
         self._check(prompt, max_new_tokens)
         return Prepared(prompt, message, tuple(heard), asked)
+
+    def remember(self, message: dict[str, Any]) -> None:
+        """Add a message of an earlier turn; recordings of a user's message are listened to."""
+        if message["role"] != "user":
+            self._messages.append(dict(message))
+            return
+        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else p for p in parts_of(message)]
+        heard = self._listen([p["audio"] for p in opened if p["type"] == "audio"])
+        self._messages.append(self._told({"role": "user", "content": opened}, heard)[0])
 
     def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
         """Evidence of each recording; without evidence only its name and length."""
@@ -156,16 +174,16 @@ class Conversation:
             return [self.assistant.ears.evidence(r) for r in recordings]
         return [Evidence(r.source, r.seconds, r.sha256) for r in recordings]
 
-    def _user_message(
-        self, question: str, recordings: list[Waveform], heard: list[Evidence]
-    ) -> tuple[dict[str, Any], tuple[Asked, ...]]:
-        phrases = self.assistant.model.config.tag_phrases
-        audio = [
-            {"type": "audio", "audio": r, "evidence": evidence_text(e, e.transcript, phrases)}
-            for r, e in zip(recordings, heard, strict=True)
+    def _told(self, message: dict[str, Any], heard: Sequence[Evidence]) -> tuple[dict[str, Any], tuple[Asked, ...]]:
+        """A user's message with what was heard, as text behind its recordings and its question, and as data."""
+        if not self.use_evidence:
+            return message, ()
+        phrases, own = self.assistant.model.config.tag_phrases, iter(heard)
+        parts = [
+            {**p, "evidence": evidence_text(e := next(own), e.transcript, phrases)} if p["type"] == "audio" else p
+            for p in message["content"]
         ]
-        message = {"role": "user", "content": [*audio, {"type": "text", "text": question}]}
-        return self.assistant.with_asked(message, self._messages) if self.use_evidence else (message, ())
+        return self.assistant.with_asked({**message, "content": parts}, self._messages)
 
     def _head(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The system message, if any.

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from alm.audio import Waveform
 from alm.batching import BatchDecoder, Request, Sampling, answer_all
 from alm.conversation import Answer, Conversation, Prepared, Usage
-from alm.evidence import evidence_text
-from alm.messages import from_row
+from alm.messages import from_row, parts_of
 from serve.batch import BatchSettings, Ready
-from serve.rows import Row
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -68,8 +65,9 @@ class BatchAnswerer:
         for place in sorted(range(len(rows)), key=about):
             started, before = time.perf_counter(), self.assistant.ears.encoded
             try:
-                chat, question, new = begun_conversation(self.assistant, rows[place].row, rows[place].recordings)
-                ready = chat.prepare(question, new, self.settings.max_new_tokens)
+                messages = from_row(rows[place].row.messages, rows[place].recordings)
+                chat, question = begun_conversation(self.assistant, messages)
+                ready = chat.prepare_parts(question, self.settings.max_new_tokens)
             except Exception as error:  # a row must not take the other rows with it
                 failed.append((place, error))
                 continue
@@ -94,21 +92,16 @@ class BatchAnswerer:
 
 
 def begun_conversation(
-    assistant: Assistant, row: Row, recordings: list[Waveform]
-) -> tuple[Conversation, str, list[Waveform]]:
-    """A conversation that holds the row's earlier turns, its last question, and the recordings of that one."""
-    messages = from_row(row.messages, recordings)
-    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
-    chat = assistant.conversation(system)
-    parts = messages.pop()["content"]
-    for message in messages:
-        told = message
-        if chat.use_evidence and message["role"] == "user":
-            for part in message["content"]:
-                if part["type"] == "audio":
-                    heard = assistant.analyse(part["audio"])
-                    part["evidence"] = evidence_text(heard, heard.transcript, assistant.model.config.tag_phrases)
-            told, _ = assistant.with_asked(message, chat._messages)
-        chat._messages.append(told)
-    new = [part["audio"] for part in parts if part["type"] == "audio"]
-    return chat, "\n".join(part["text"] for part in parts if part["type"] == "text"), new
+    assistant: Assistant, messages: Sequence[dict[str, Any]], evidence: bool | None = None
+) -> tuple[Conversation, list[dict[str, Any]]]:
+    """A conversation that holds all but the last message, and the parts of that one.
+
+    Args:
+        messages: roles and content parts, with opened recordings; the last one is the user's question.
+    """
+    earlier, question = list(messages[:-1]), messages[-1]
+    system = earlier.pop(0)["content"] if earlier and earlier[0]["role"] == "system" else None
+    chat = assistant.conversation(system, evidence)
+    for message in earlier:
+        chat.remember(message)
+    return chat, parts_of(question)

@@ -219,7 +219,7 @@ class _Runner:
     def _results(ready: list[Ready | Exception], answer: Answerer) -> Iterator[Answer | Exception]:
         """Results in the order of the rows, each as soon as those before it are there."""
         places = [i for i, r in enumerate(ready) if isinstance(r, Ready)]
-        done = {i: r for i, r in enumerate(ready) if isinstance(r, Exception)}
+        done: dict[int, Answer | Exception] = {i: r for i, r in enumerate(ready) if isinstance(r, Exception)}
         answers = answer([r for r in ready if isinstance(r, Ready)])
         for index in range(len(ready)):
             while index not in done:

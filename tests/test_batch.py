@@ -20,6 +20,7 @@ import serve.batch
 import serve.cli
 from alm.audio import waveform_to_wav_bytes
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
+from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
 from serve.answering import BatchAnswerer, begun_conversation
@@ -405,8 +406,9 @@ def test_earlier_turns_and_recordings_reach_the_model(folder: Path) -> None:
     chat._messages[1] = {"role": "assistant", "content": "A dog."}
     assert chat.ask("And?", audio=sounds[1], max_new_tokens=4).text == answer.text
     other = Row("q", (*messages[:2], {"role": "assistant", "content": "A cat, or so."}, messages[3]), row.audios)
-    chat, question, new = begun_conversation(assistant, other, sounds)
-    assert question == "And?" and new == [sounds[1]] and chat.history[1]["content"][0]["text"] == "A cat, or so."
+    chat, parts = begun_conversation(assistant, from_row(other.messages, sounds))
+    assert [p["type"] for p in parts] == ["audio", "text"] and parts[0]["audio"] == sounds[1]
+    assert chat.history[1]["content"][0]["text"] == "A cat, or so."
 
 
 def test_rows_answered_together_are_answered_as_alone() -> None:
@@ -432,7 +434,7 @@ def test_rows_answered_together_are_answered_as_alone() -> None:
         assert answers[4].usage.reused_tokens > answers[4].usage.audio_tokens, "and read once"
         found.append({i: a.text for i, a in answers.items()})
         for place, answer in answers.items():
-            row = rows[place]
-            chat, question, new = begun_conversation(tiny_model.assistant(["dog", "cat"]), row.row, row.recordings)
-            assert chat.ask(question, audio=new, max_new_tokens=9).text == answer.text
+            text = rows[place].row.messages[0]["content"].replace("<audio>", "")
+            chat = tiny_model.assistant(["dog", "cat"]).conversation()
+            assert chat.ask(text, audio=rows[place].recordings, max_new_tokens=9).text == answer.text
     assert found[0] == found[1] == found[2]

@@ -1,0 +1,225 @@
+"""What a server answers with: one interface, and the engine on our own model.
+
+An engine takes jobs from any thread and tells each job's listener what happens: pieces of text, then the end or an
+error. The engine on transformers keeps one running batch (`alm.batching`): a waiting job joins it between two tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from alm.batching import BatchDecoder, Request, Sampling
+from alm.conversation import Answer, Prepared, Usage
+from alm.errors import AlmError
+from serve.answering import begun_conversation
+from serve.pieces import TextPieces
+
+if TYPE_CHECKING:
+    from alm.assistant import Assistant
+
+_LOG = logging.getLogger(__name__)
+
+
+class QueueFullError(Exception):
+    """No more jobs may wait; try again after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many requests wait; try again in {seconds:.0f} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A bit of an answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The whole answer."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is no answer: an `AlmError` is the asker's to mend, anything else is ours."""
+
+    error: Exception
+
+
+Event = Piece | Ended | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """One question, from any thread."""
+
+    messages: Sequence[dict[str, Any]]
+    """Roles and content parts with opened recordings; the last one is the user's question."""
+    tell: Callable[[Event], None]
+    """Called from the engine's thread; must not block."""
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these."""
+    evidence: bool | None = None
+    came: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self.cancelled = True
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """For the gauges of `/metrics`."""
+
+    running: int
+    waiting: int
+
+
+class Engine(Protocol):
+    """What the server needs of an engine."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job. Raises [`QueueFullError`]."""
+
+    def state(self) -> EngineState:
+        """How much there is to do."""
+
+    def close(self) -> None:
+        """End; jobs that are not done are told so."""
+
+
+@dataclass(eq=False)
+class _Running:
+    job: Job
+    ready: Prepared
+    request: Request
+    pieces: TextPieces
+    encoded: int
+    started: float
+    first: float = 0.0
+
+
+class TransformersEngine:
+    """One assistant, one thread, one running batch.
+
+    Listening happens in the same thread, one job between two tokens: a second thread of tensor operations makes both
+    slower on CPUs than one after the other.
+
+    Args:
+        rows: jobs that decode together.
+        most_waiting: jobs that may wait beside them.
+    """
+
+    def __init__(self, assistant: Assistant, rows: int = 16, most_waiting: int = 64) -> None:
+        self.assistant, self.rows, self.most_waiting = assistant, rows, most_waiting
+        self.decoder = BatchDecoder(assistant)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Request, _Running] = {}
+        self._news = threading.Condition()
+        self._closed = False
+        self._seconds = 2.0
+        """A job's usual time, for Retry-After."""
+        self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        with self._news:
+            if self._closed or len(self._waiting) >= self.most_waiting:
+                raise QueueFullError(max(1.0, self._seconds * len(self._waiting) / self.rows))
+            self._waiting.append(job)
+            self._news.notify()
+
+    def state(self) -> EngineState:
+        with self._news:
+            return EngineState(len(self._running), len(self._waiting))
+
+    def close(self) -> None:
+        with self._news:
+            self._closed = True
+            self._news.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                while not (self._closed or self._waiting or self.decoder.running):
+                    self._news.wait()
+                if self._closed:
+                    break
+                job = self._waiting.popleft() if self._waiting and len(self._running) < self.rows else None
+            if job is not None and not job.cancelled:
+                self._admit(job)
+            if self.decoder.running:
+                self._step()
+        for left in [*self._waiting, *(r.job for r in self._running.values())]:
+            left.tell(Failed(RuntimeError("the server is stopping")))
+
+    def _admit(self, job: Job) -> None:
+        started, before = time.monotonic(), self.assistant.ears.encoded
+        try:
+            chat, question = begun_conversation(self.assistant, job.messages, job.evidence)
+            ready = chat.prepare_parts(question, job.sampling.max_new_tokens)
+            request = Request(ready.prompt, job.sampling)
+            self.decoder.add(request)
+        except Exception as error:  # one job must not take the others with it
+            if not isinstance(error, AlmError):
+                _LOG.exception("a prompt could not be read")
+            job.tell(Failed(error))
+            return
+        encoded = self.assistant.ears.encoded - before
+        pieces = TextPieces(self.assistant.processor.tokenizer, job.stop)
+        self._running[request] = _Running(job, ready, request, pieces, encoded, started)
+        self._after_token(self._running[request])
+
+    def _step(self) -> None:
+        for one in self._running.values():
+            one.request.cancelled |= one.job.cancelled
+        try:
+            self.decoder.step()
+        except Exception as error:
+            _LOG.exception("a step failed; its answers are lost")
+            self.decoder.clear()
+            for one in self._running.values():
+                one.job.tell(Failed(error))
+            self._running.clear()
+            return
+        for one in list(self._running.values()):
+            self._after_token(one)
+
+    def _after_token(self, one: _Running) -> None:
+        """Tell what is new; let go of what is done."""
+        if text := one.pieces.add(one.request.new_ids, bool(one.request.finish)):
+            one.first = one.first or time.monotonic()
+            one.job.tell(Piece(text))
+        if one.pieces.stopped and not one.request.finish:
+            one.request.cancelled = True  # the row leaves at the next step
+        if not (one.request.finish or one.pieces.stopped):
+            return
+        del self._running[one.request]
+        self._seconds += 0.1 * (time.monotonic() - one.job.came - self._seconds)
+        one.job.tell(Ended(self._answer(one)))
+
+    def _answer(self, one: _Running) -> Answer:
+        now, prompt = time.monotonic(), one.request.prompt
+        usage = Usage(
+            prompt_tokens=len(prompt.ids),
+            audio_tokens=prompt.ids.count(self.assistant.model.config.audio_token_id),
+            new_tokens=len(one.request.new_ids),
+            reused_tokens=one.request.reused_tokens,
+            encoded_recordings=one.encoded,
+            first_token_seconds=(one.first or now) - one.job.came,
+            seconds=now - one.job.came,
+        )
+        finish = "stop" if one.pieces.stopped else one.request.finish
+        return Answer(one.pieces.text.strip(), one.ready.evidence, usage, finish, one.ready.asked)
