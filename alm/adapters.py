@@ -35,7 +35,7 @@ NAME = "default"
 """Name of the LoRA in the model."""
 MODEL_FIELDS = (
     "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
-    "tag_hidden", "tag_words", "lora_on_text_only",
+    "tag_hidden", "tag_words", "tell_likeliest", "lora_on_text_only",
 )  # fmt: skip
 _HEARING_PREFIXES = (
     "model.hearing.aligners.",

@@ -84,7 +84,7 @@ def asked(mentions: Sequence[Mention], scores: Scores, labels: Sequence[str], re
     return sorted(told, key=lambda a: -a.logit)
 
 
-def asked_text(told: Sequence[Asked], several: bool = False) -> str:
+def asked_text(told: Sequence[Asked], several: bool = False, likeliest: bool = True) -> str:
     """The marked text that follows the question; empty when it names nothing known.
 
     What stands out most comes last, where a small language model reads it best: the likeliest of several sounds, or of
@@ -92,6 +92,7 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
 
     Args:
         several: the conversation holds several recordings, so that each line must say which one it is about.
+        likeliest: close with what stands out most.
 
     >>> asked_text([Asked("rain", 1, 2.5, 0.2, -1.4), Asked("a dog", 1, 0.5, 0.002, -6.2)])
     '[asked for: rain surely, a dog hardly]\\n[in time: first a dog, then rain]\\n[most of all: rain]'
@@ -104,9 +105,9 @@ def asked_text(told: Sequence[Asked], several: bool = False) -> str:
         ordered = sorted((a for a in own if a.sureness != NOT_AT_ALL), key=lambda a: a.seconds)
         if len({a.seconds for a in ordered}) > 1:
             lines.append(f"[in time{which}: first {', then '.join(a.words for a in ordered)}]")
-        if len(own) > 1:
+        if likeliest and len(own) > 1:
             lines.append(f"[most of all{which}: {own[0].words}]")
-    if len(told) > 1 and len({a.words for a in told}) == 1:
+    if likeliest and len(told) > 1 and len({a.words for a in told}) == 1:
         lines.append(f"[most of all: audio {max(told, key=lambda a: a.logit).recording}]")
     return "\n".join(lines)
 
@@ -141,15 +142,16 @@ def with_asked(
     vocabulary: Vocabulary,
     labels: Sequence[str],
     scores_of: Callable[[Any], Scores | None],
+    likeliest: bool = True,
 ) -> tuple[dict[str, Any], tuple[Asked, ...]]:
     """The message with what was heard of the sounds that it names after its last text, and that as data.
 
-    Arguments as of [`asked_in`].
+    Arguments as of [`asked_in`] and [`asked_text`].
     """
     told = asked_in(message, earlier, vocabulary, labels, scores_of)
     parts = [dict(p) for p in parts_of(message)]
     several = sum(len(recordings_of(m)) for m in (*earlier, message)) > 1
     last = max((i for i, p in enumerate(parts) if p["type"] == "text"), default=None)
-    if (text := asked_text(told, several)) and last is not None:
+    if (text := asked_text(told, several, likeliest)) and last is not None:
         parts[last]["evidence"] = text
     return {**message, "content": parts}, tuple(told)

@@ -89,7 +89,10 @@ class Assistant:
             scores_of: the tag head's logits of a recording; those of `ears` if None.
         """
         given = scores_of or (lambda recording: self.ears.hear(recording).scores)
-        return with_asked(message, earlier, self.vocabulary, self.model.config.tag_labels or [], given)
+        config = self.model.config
+        return with_asked(
+            message, earlier, self.vocabulary, config.tag_labels or [], given, config.tell_likeliest
+        )
 
     @torch.no_grad()
     def score(

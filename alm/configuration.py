@@ -147,6 +147,9 @@ class AlmConfig(PreTrainedConfig):
         "dog bark"): in the words of the answers, which a small language model matches better. All of them are how a
         question may name it, upon which the evidence says how sure the tag head is of it. Empty: labels are written,
         and questions are not looked at.
+    tell_likeliest (`bool`):
+        Whether the evidence closes with the likeliest of the sounds that a question names; the language model must have
+        been trained so.
     lora_on_text_only (`bool`):
         Whether LoRA stays on when a conversation holds no recording.
     """
@@ -165,6 +168,7 @@ class AlmConfig(PreTrainedConfig):
     tag_labels: list[str] | None = None
     tag_hidden: int = 256
     tag_words: dict[str, list[str]] | None = None
+    tell_likeliest: bool = False
     lora_on_text_only: bool = False
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02

@@ -24,6 +24,7 @@ ADAPTER_MODEL_FIELDS = (
     "tag_labels",
     "tag_hidden",
     "tag_words",
+    "tell_likeliest",
     "lora_on_text_only",
 )
 """Fields of the model's configuration that a trained adapter fixes."""

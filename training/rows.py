@@ -63,6 +63,8 @@ class Knowledge:
     labels: tuple[str, ...]
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """`tag_words` of the model's configuration."""
+    likeliest: bool = True
+    """Its `tell_likeliest`."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class Collator:
             if message["role"] == "user":
                 message, found = with_asked(
                     message, messages[:index], self.vocabulary, self.knowledge.labels,
-                    lambda item: self.knowledge.scores.get(item.path),
+                    lambda item: self.knowledge.scores.get(item.path), self.knowledge.likeliest,
                 )  # fmt: skip
                 named |= bool(found)
             told.append(message)

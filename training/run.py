@@ -186,7 +186,7 @@ class Run:
         sounds = read_sounds(file) if file.is_file() else {}
         scores = read_scores(file_of_scores) if file_of_scores.is_file() else {}
         words = model.config.tag_words or {}
-        return Knowledge(sounds, scores, transcripts, tuple(self.labels), words)
+        return Knowledge(sounds, scores, transcripts, tuple(self.labels), words, model.config.tell_likeliest)
 
     def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, tuple[Sounds, Scores]]:
         evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.told > 0)
