@@ -42,6 +42,11 @@ class Usage:
     first_token_seconds: float
     seconds: float
 
+    @classmethod
+    def of(cls, prompt: Encoded, audio_token_id: int, **counts: Any) -> Usage:
+        """With the tokens of a prompt counted; `counts` are the other fields."""
+        return cls(prompt_tokens=len(prompt.ids), audio_tokens=prompt.ids.count(audio_token_id), **counts)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -151,22 +156,24 @@ class Conversation:
         Args:
             parts: `{"type": "text", "text"}` and `{"type": "audio", "audio"}`.
         """
-        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else dict(p) for p in parts]
-        heard = self._listen([p["audio"] for p in opened if p["type"] == "audio"])
-        message, asked = self._told({"role": "user", "content": opened}, heard)
+        message, heard, asked = self._heard(parts)
         messages = [*self._messages, message]
         prompt = self.assistant.encode([*self._head(messages), *messages])
         self._check(prompt, max_new_tokens)
-        return Prepared(prompt, message, tuple(heard), asked)
+        return Prepared(prompt, message, heard, asked)
 
     def remember(self, message: dict[str, Any]) -> None:
         """Add a message of an earlier turn; recordings of a user's message are listened to."""
-        if message["role"] != "user":
-            self._messages.append(dict(message))
-            return
-        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else p for p in parts_of(message)]
+        self._messages.append(self._heard(parts_of(message))[0] if message["role"] == "user" else dict(message))
+
+    def _heard(
+        self, parts: Sequence[dict[str, Any]]
+    ) -> tuple[dict[str, Any], tuple[Evidence, ...], tuple[Asked, ...]]:
+        """A user's message of these parts with what was heard as text, and that as data."""
+        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else dict(p) for p in parts]
         heard = self._listen([p["audio"] for p in opened if p["type"] == "audio"])
-        self._messages.append(self._told({"role": "user", "content": opened}, heard)[0])
+        message, asked = self._told({"role": "user", "content": opened}, heard)
+        return message, tuple(heard), asked
 
     def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
         """Evidence of each recording; without evidence only its name and length."""
@@ -318,10 +325,9 @@ class _Turn:
         return cache
 
     def usage(self, encoded: int) -> Usage:
-        audio = self.chat.assistant.model.config.audio_token_id
-        return Usage(
-            prompt_tokens=len(self.prompt.ids),
-            audio_tokens=self.prompt.ids.count(audio),
+        return Usage.of(
+            self.prompt,
+            self.chat.assistant.model.config.audio_token_id,
             new_tokens=len(self.new_ids),
             reused_tokens=self.reused,
             encoded_recordings=encoded,

@@ -79,9 +79,9 @@ class BatchAnswerer:
     def _answer(self, request: Request, done: _Open) -> Answer:
         text = self.assistant.processor.tokenizer.decode(request.new_ids, skip_special_tokens=True).strip()
         seconds = time.perf_counter() - done.started
-        usage = Usage(
-            prompt_tokens=len(request.prompt.ids),
-            audio_tokens=request.prompt.ids.count(self.assistant.model.config.audio_token_id),
+        usage = Usage.of(
+            request.prompt,
+            self.assistant.model.config.audio_token_id,
             new_tokens=len(request.new_ids),
             reused_tokens=request.reused_tokens,
             encoded_recordings=done.encoded,

@@ -211,10 +211,10 @@ class TransformersEngine:
         one.job.tell(Ended(self._answer(one)))
 
     def _answer(self, one: _Running) -> Answer:
-        now, prompt = time.monotonic(), one.request.prompt
-        usage = Usage(
-            prompt_tokens=len(prompt.ids),
-            audio_tokens=prompt.ids.count(self.assistant.model.config.audio_token_id),
+        now = time.monotonic()
+        usage = Usage.of(
+            one.request.prompt,
+            self.assistant.model.config.audio_token_id,
             new_tokens=len(one.request.new_ids),
             reused_tokens=one.request.reused_tokens,
             encoded_recordings=one.encoded,
