@@ -288,12 +288,16 @@ def test_span_bar_always_shows_something() -> None:
 
 
 def shape_of(path: Path, name: str) -> set[str]:
-    """Fields, properties and methods with their arguments of a class, read from its source."""
+    """Fields, properties and methods with their arguments of a class, read from its source; other constructors not."""
     (found,) = (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef) and n.name == name)
     fields = {
         node.target.id for node in found.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    methods = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+    methods = [
+        node
+        for node in found.body
+        if isinstance(node, ast.FunctionDef) and "classmethod" not in map(ast.unparse, node.decorator_list)
+    ]
     calls = {f"{m.name}({', '.join(a.arg for a in [*m.args.args, *m.args.kwonlyargs])})" for m in methods}
     return {name for name in fields | calls if not name.startswith("_")}
 
