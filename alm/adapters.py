@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alm.errors import CheckpointError
+from alm.loading import ADAPTER_MODEL_FIELDS
 from alm.modeling import AlmForConditionalGeneration
 
 ABOUT = "alm_adapter.json"
@@ -33,10 +34,6 @@ LORA_CONFIG = "adapter_config.json"
 FORMAT = 1
 NAME = "default"
 """Name of the LoRA in the model."""
-MODEL_FIELDS = (
-    "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
-    "tag_hidden", "tag_words", "tell_likeliest", "lora_on_text_only",
-)  # fmt: skip
 _HEARING_PREFIXES = (
     "model.hearing.aligners.",
     "model.hearing.tag_head.",
@@ -104,7 +101,7 @@ def save_adapter(model: AlmForConditionalGeneration, folder: Path, summary: Mapp
         save_file(_half(lora), folder / LORA)
         config = model.peft_config[NAME].to_dict()
         (folder / LORA_CONFIG).write_text(_json({k: _plain(v) for k, v in config.items()}), encoding="utf-8")
-    values = {f: getattr(model.config, f) for f in MODEL_FIELDS}
+    values = {f: getattr(model.config, f) for f in ADAPTER_MODEL_FIELDS}
     about = {
         "format": FORMAT, "model": values, "base": fingerprints(model), "lora": bool(lora), "training": dict(summary)
     }  # fmt: skip

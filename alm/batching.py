@@ -157,8 +157,7 @@ class BatchDecoder:
             ConfigError: a generation setting that a batch cannot have.
         """
         model, config, started = self.assistant.model, self.assistant.model.config, time.perf_counter()
-        self._processors[request] = self._made_processors(request.sampling)
-        self._generators[request] = torch.Generator().manual_seed(request.sampling.seed)
+        processors = self._made_processors(request.sampling)
         ids, keys = request.prompt.ids, position_keys(request.prompt, config)
         cache, request.reused_tokens = self.prefixes.find(keys, ids)
         audio = self.assistant.audio_tokens(request.prompt, request.reused_tokens)
@@ -173,6 +172,8 @@ class BatchDecoder:
                 **given,
             )
         self.prefixes.keep(keys, cache.copied())
+        self._processors[request] = processors
+        self._generators[request] = torch.Generator().manual_seed(request.sampling.seed)
         token = self._next(request, out.logits[0, -1])
         request.first_token_seconds = time.perf_counter() - started
         if self._said(request, token):

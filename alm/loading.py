@@ -17,17 +17,12 @@ if TYPE_CHECKING:
     from alm.assistant import Assistant
 
 ADAPTER_MODEL_FIELDS = (
-    "branches",
-    "early_audio",
-    "window_seconds",
-    "overlap_seconds",
-    "tag_labels",
-    "tag_hidden",
-    "tag_words",
-    "tell_likeliest",
-    "lora_on_text_only",
-)
-"""Fields of the model's configuration that a trained adapter fixes."""
+    "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
+    "tag_hidden", "tag_words", "tell_likeliest", "lora_on_text_only",
+)  # fmt: skip
+"""Fields of the model's configuration that an adapter keeps."""
+_PRESETS_OWN = ("encoders", "max_audio_seconds")
+"""Those of them that it does not fix whole: the weights' own configurations, and how much may be heard."""
 
 
 def load(
@@ -100,8 +95,9 @@ def adapter_fields(folder: Path) -> dict[str, Any]:
     path = folder / "alm_adapter.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["model"]
+        fixed = set(ADAPTER_MODEL_FIELDS) - set(_PRESETS_OWN)
         encoders = {n: {k: v for k, v in e.items() if k != "config"} for n, e in stored["encoders"].items()}
-        return {"encoders": encoders, **{k: stored[k] for k in ADAPTER_MODEL_FIELDS if k in stored}}
+        return {"encoders": encoders, **{k: v for k, v in stored.items() if k in fixed}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: no readable adapter ({type(error).__name__}); give a folder that the training's export wrote"

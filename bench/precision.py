@@ -6,13 +6,13 @@ import sys
 
 import torch
 
-from training.precision import WORTH, gigaflops
+from training.precision import faster, gigaflops
 
 
 def main() -> None:
     """Print both, and their ratio."""
     single, half = gigaflops(torch.float32), gigaflops(torch.bfloat16)
-    taken = "bf16" if half > WORTH * single else "fp32"
+    taken = faster(single, half)
     sys.stdout.write(
         f"fp32 {single:6.0f} GFLOPS\nbf16 {half:6.0f} GFLOPS\nprecision: {taken} (bf16 {half / single:.2f} of fp32)\n"
     )

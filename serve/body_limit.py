@@ -8,6 +8,7 @@ import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from serve.refusals import send_error
 from serve.security import App, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class BodyLimit:
             await self.app(scope, counted, noted)
         except _TooLargeError:
             if not state["status"]:
-                await self._refuse(noted)
+                text = f"the request is larger than {self.most} bytes; send shorter or fewer recordings"
+                await send_error(noted, 413, text)
         finally:
             seconds = time.monotonic() - began
             self.metrics.requested(scope["path"], state["status"])
@@ -62,13 +64,6 @@ class BodyLimit:
                     }
                 )
             )  # fmt: skip
-
-    async def _refuse(self, send: Send) -> None:
-        text = f"the request is larger than {self.most} bytes; send shorter or fewer recordings"
-        body = {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}}
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
 def _declared(scope: Scope) -> int:

@@ -92,7 +92,7 @@ def serve(
     from serve.fetching import Fetcher
     from serve.launch import launch
     from serve.recordings import Opener, RequestLimits
-    from serve.server import ServerSettings
+    from serve.server_settings import ServerSettings
 
     limits = RequestLimits(
         max_body_megabytes=max_recordings * max_file_megabytes * 4 // 3 + 1,

@@ -10,7 +10,8 @@ import uvicorn
 
 from alm.errors import ConfigError
 from serve.engine import TransformersEngine
-from serve.server import ServerSettings, create_app
+from serve.server import create_app
+from serve.server_settings import ServerSettings
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -24,9 +25,10 @@ def launch(assistant: Assistant, settings: ServerSettings, host: str, port: int,
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     engine = TransformersEngine(assistant, rows, most_waiting)
+    app = create_app(engine, settings, assistant.ears.transcriber)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(engine, settings), host=host, port=port, access_log=False, log_level="warning",
+            app, host=host, port=port, access_log=False, log_level="warning",
             timeout_graceful_shutdown=10, h11_max_incomplete_event_size=64 * 2**10,
         )
     )  # fmt: skip

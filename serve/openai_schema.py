@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(max_length=1_000_000)]
@@ -81,6 +82,18 @@ class ChatRequest(Strict):
     def stops(self) -> tuple[str, ...]:
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(s for s in given if s)
+
+
+class TranscriptionRequest(BaseModel):
+    """Form of `POST /v1/audio/transcriptions`."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+    file: UploadFile
+    model: str = ""
+    language: Annotated[str | None, Field(max_length=20)] = None
+    response_format: Literal["json", "text", "srt", "vtt", "verbose_json"] = "json"
+    stream: bool = False
 
 
 class Error(BaseModel):

@@ -23,7 +23,8 @@ from serve.engine import Ended, Job, Piece, QueueFullError, TransformersEngine
 from serve.fetching import Fetcher
 from serve.pieces import TextPieces
 from serve.recordings import Opener, RequestLimits
-from serve.server import ServerSettings, create_app
+from serve.server import create_app
+from serve.server_settings import ServerSettings
 
 KEY = "secret-key"
 LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)

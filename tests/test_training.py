@@ -62,11 +62,10 @@ def test_astray_is_on_the_way_to_the_next_recording() -> None:
 
 def test_the_faster_precision_is_kept_once_a_run_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.precision.gigaflops", lambda dtype: 300.0 if dtype == torch.bfloat16 else 100.0)
-    assert settled("auto", tmp_path) == "bf16" and settled("fp32", tmp_path) == "fp32"
+    assert settled(tmp_path) == "bf16"
     (tmp_path / "config.json").write_text(json.dumps({"precision": "fp32"}))
-    assert settled("auto", tmp_path) == "fp32"
-    monkeypatch.setattr("training.precision.gigaflops", lambda dtype: 110.0 if dtype == torch.bfloat16 else 100.0)
-    assert faster() == "fp32", "a little faster is not worth it"
+    assert settled(tmp_path) == "fp32"
+    assert faster(100.0, 110.0) == "fp32", "a little faster is not worth it"
 
 
 @pytest.mark.parametrize(

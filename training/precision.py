@@ -26,15 +26,13 @@ def gigaflops(dtype: torch.dtype) -> float:
     return TIMES * 2 * ROWS * WIDTH * INNER / (time.perf_counter() - started) / 1e9
 
 
-def faster() -> str:
-    """`bf16` or `fp32`, whichever a run on this machine should have."""
-    return "bf16" if gigaflops(torch.bfloat16) > WORTH * gigaflops(torch.float32) else "fp32"
+def faster(single: float, half: float) -> str:
+    """`bf16` or `fp32`, whichever a run should have where they reach so many operations a second."""
+    return "bf16" if half > WORTH * single else "fp32"
 
 
-def settled(precision: str, folder: Path) -> str:
+def settled(folder: Path) -> str:
     """What `auto` means for the run in `folder`: what it began with, or what is faster here if it has not begun."""
-    if precision != "auto":
-        return precision
     file = folder / "config.json"
     begun = json.loads(file.read_text(encoding="utf-8"))["precision"] if file.is_file() else "auto"
-    return begun if begun != "auto" else faster()
+    return begun if begun != "auto" else faster(gigaflops(torch.float32), gigaflops(torch.bfloat16))

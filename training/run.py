@@ -95,7 +95,7 @@ class Run:
     def __post_init__(self) -> None:
         if self.config.precision == "auto":
             torch.set_num_threads(self.config.threads)
-            self.config = replace(self.config, precision=settled("auto", self.folder))
+            self.config = replace(self.config, precision=settled(self.folder))
             self.say(f"precision: {self.config.precision}")
 
     @cached_property
