@@ -98,7 +98,7 @@ def scenes(
 def speak(
     out: OutDir,
     seed: Annotated[int, typer.Option(help="Another seed makes other sentences.")] = 0,
-    train: Annotated[int, typer.Option(min=0, help="Number of train sentences (eSpeak NG).")] = 1500,
+    train: Annotated[int, typer.Option(min=0, help="Number of train sentences (eSpeak NG).")] = 3000,
     dev: Annotated[int, typer.Option(min=0, help="Number of dev sentences (eSpeak NG).")] = 100,
     test: Annotated[int, typer.Option(min=0, help="Number of test sentences (Flite).")] = 200,
 ) -> None:

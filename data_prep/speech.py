@@ -6,6 +6,7 @@ Both engines are optional programs (Debian packages `espeak-ng` and `flite`); wi
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -111,7 +112,8 @@ def speak(folder: Path, split: str, index: int, seed: int) -> Utterance:
     fitting = [voice for voice in voices if voice.sex == sex]
     voice = fitting[int(rng.integers(len(fitting)))]
     words_per_minute, pitch = int(rng.integers(135, 196)), int(rng.integers(35, 66))
-    name = f"tts-{split}-{seed}-{index:06d}"
+    said = hashlib.sha256(f"{voice.name} {words_per_minute} {pitch} {spoken.text}".encode()).hexdigest()[:8]
+    name = f"tts-{split}-{seed}-{index:06d}-{said}"  # other templates make other sentences: never the old recording
     path = folder / f"speech/{split}/{name}.flac"
     if not path.is_file():
         samples, rate = decode(synthesize(voice, spoken.text, words_per_minute, pitch), f"{name}.wav")

@@ -32,6 +32,8 @@ class Fetcher:
     seconds: float = 20.0
     """For the whole of one recording."""
     resolver: Resolver = resolve
+    transport: httpx.BaseTransport | None = None
+    """How it is connected; httpx's own way if None."""
 
     def get(self, url: str, most_bytes: int) -> bytes:
         """Content of an address.
@@ -64,13 +66,15 @@ class Fetcher:
 
     def _fetched(self, url: httpx.URL, host: str, most: int, shown: str) -> bytes:
         ends, data = time.monotonic() + self.seconds, bytearray()
-        request = httpx.Request("GET", url, headers={"Host": host}, extensions={"sni_hostname": host})
+        request = httpx.Request("GET", url, headers={"Host": host, "Accept-Encoding": "identity"}, extensions={"sni_hostname": host})
         try:
-            with httpx.Client(follow_redirects=False, trust_env=False, timeout=self.seconds / 2) as client:
+            with httpx.Client(
+                follow_redirects=False, trust_env=False, timeout=self.seconds / 2, transport=self.transport
+            ) as client:
                 answer = client.send(request, stream=True)
                 if answer.status_code != 200:
                     raise AudioError(f"{shown!r}: the host answered {answer.status_code}; only 200 is taken")
-                for block in answer.iter_bytes():
+                for block in answer.iter_raw():
                     data += block
                     if len(data) > most:
                         raise AudioError(f"{shown!r}: more than {most} bytes")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(max_length=1_000_000)]
@@ -84,15 +84,16 @@ class ChatRequest(Strict):
         return tuple(s for s in given if s)
 
 
-class TranscriptionRequest(BaseModel):
-    """Form of `POST /v1/audio/transcriptions`."""
+TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 
-    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
-    file: UploadFile
+@dataclass(frozen=True)
+class TranscriptionRequest:
+    """Fields of the form of `POST /v1/audio/transcriptions`, besides the file."""
+
     model: str = ""
-    language: Annotated[str | None, Field(max_length=20)] = None
-    response_format: Literal["json", "text", "srt", "vtt", "verbose_json"] = "json"
+    language: str = ""
+    response_format: TranscriptFormat = "json"
     stream: bool = False
 
 

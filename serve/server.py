@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, Request, UploadFile
 from fastapi.responses import PlainTextResponse, Response
 
 from serve.body_limit import BodyLimit
@@ -13,7 +13,15 @@ from serve.completions import ChatEndpoint
 from serve.engine import Engine
 from serve.keys import KeyCheck
 from serve.metrics import Metrics
-from serve.openai_schema import ChatRequest, ChatResponse, ErrorBody, ModelCard, ModelList, TranscriptionRequest
+from serve.openai_schema import (
+    ChatRequest,
+    ChatResponse,
+    ErrorBody,
+    ModelCard,
+    ModelList,
+    TranscriptFormat,
+    TranscriptionRequest,
+)
 from serve.refusals import add_error_handlers, check_model
 from serve.server_settings import ServerSettings
 from serve.transcriptions import TranscriptionEndpoint
@@ -39,8 +47,15 @@ def create_app(engine: Engine, settings: ServerSettings, transcriber: Transcribe
         return await chat(body, request)
 
     @app.post("/v1/audio/transcriptions")
-    async def transcriptions(body: Annotated[TranscriptionRequest, Form()], request: Request) -> Response:
-        return await transcription(body, request)
+    async def transcriptions(
+        request: Request,
+        file: UploadFile,
+        model: Annotated[str, Form()] = "",
+        language: Annotated[str, Form()] = "",
+        response_format: Annotated[TranscriptFormat, Form()] = "json",
+        stream: Annotated[bool, Form()] = False,
+    ) -> Response:
+        return await transcription(TranscriptionRequest(model, language, response_format, stream), file, request)
 
     @app.get("/v1/models")
     async def models() -> ModelList:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Request
+from fastapi import Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -37,7 +37,7 @@ class TranscriptionEndpoint:
     _here: int = 0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def __call__(self, body: TranscriptionRequest, request: Request) -> Response:
+    async def __call__(self, body: TranscriptionRequest, file: UploadFile, request: Request) -> Response:
         """The response in the format that was asked for.
 
         Raises:
@@ -49,7 +49,7 @@ class TranscriptionEndpoint:
         found = []
         with ExitStack() as place:
             place.enter_context(self._place())
-            recording = await self._opened(body)
+            recording = await self._opened(file)
             if body.stream:
                 return StreamingResponse(self._events(recording, place.pop_all()), media_type=EVENT_STREAM)
             async for segment in self._segments(recording):
@@ -61,14 +61,14 @@ class TranscriptionEndpoint:
     def _check(self, body: TranscriptionRequest) -> None:
         if body.model not in NAMES:
             check_model(body.model, self.settings.model)
-        if body.language not in (None, "", "en"):
+        if body.language not in ("", "en"):
             raise RefusedError(400, f"language is {body.language!r}; only English is transcribed here: 'en'")
         if body.stream and body.response_format not in ("json", "text"):
             raise RefusedError(400, f"a stream has no format {body.response_format!r}; take 'json', or no stream")
 
-    async def _opened(self, body: TranscriptionRequest) -> Waveform:
+    async def _opened(self, file: UploadFile) -> Waveform:
         limits = self.settings.opener.limits
-        data = await body.file.read(limits.max_file_megabytes * 2**20 + 1)
+        data = await file.read(limits.max_file_megabytes * 2**20 + 1)
         if len(data) > limits.max_file_megabytes * 2**20:
             raise RefusedError(400, f"file: the recording is larger than {limits.max_file_megabytes} MB")
         try:

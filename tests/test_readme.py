@@ -35,10 +35,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def execute(language: str, source: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a block with this environment's commands first on the path; bash stops at the first failure."""
+    """Run a block with this environment's commands first on the path; bash stops at the first failure.
+
+    What a block has started in the background ends with it.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = {
-        "bash": ["bash", "-euo", "pipefail", "-c", source],
+        "bash": ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{source}"],
         "python": [sys.executable, "-c", source],
     }[language]
     return subprocess.run(

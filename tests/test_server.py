@@ -288,6 +288,33 @@ def test_only_allowed_public_hosts_are_fetched(url: str, text: str) -> None:
     assert set(asked) <= {"good.example"}
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [(200, b"sound", ""), (302, b"", "answered 302"), (404, b"", "answered 404"), (200, b"x" * 101, "more than 100")],
+)
+def test_what_was_checked_is_what_is_fetched(status: int, body: bytes, text: str) -> None:
+    from alm.errors import AudioError
+
+    came: list[httpx.Request] = []
+
+    def host(request: httpx.Request) -> httpx.Response:
+        came.append(request)
+        return httpx.Response(status, content=body, headers={"Location": "http://127.0.0.1/"})
+
+    addresses = iter([["93.184.216.34"], ["127.0.0.1"]])  # the second answer of the name server would be private
+    fetcher = Fetcher(
+        frozenset({"good.example"}), resolver=lambda *_: next(addresses), transport=httpx.MockTransport(host)
+    )
+    if text:
+        with pytest.raises(AudioError, match=text):
+            fetcher.get("https://good.example/a.wav", 100)
+    else:
+        assert fetcher.get("https://good.example/a.wav", 100) == body
+    (request,) = came
+    assert request.url.host == "93.184.216.34" and request.headers["host"] == "good.example"
+    assert request.extensions["sni_hostname"] == "good.example"
+
+
 def test_an_opener_without_hosts_fetches_nothing() -> None:
     from alm.errors import AudioError
 
