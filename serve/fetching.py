@@ -66,7 +66,8 @@ class Fetcher:
 
     def _fetched(self, url: httpx.URL, host: str, most: int, shown: str) -> bytes:
         ends, data = time.monotonic() + self.seconds, bytearray()
-        request = httpx.Request("GET", url, headers={"Host": host, "Accept-Encoding": "identity"}, extensions={"sni_hostname": host})
+        headers = {"Host": host, "Accept-Encoding": "identity"}  # what is unpacked on the way could not be bounded
+        request = httpx.Request("GET", url, headers=headers, extensions={"sni_hostname": host})
         try:
             with httpx.Client(
                 follow_redirects=False, trust_env=False, timeout=self.seconds / 2, transport=self.transport

@@ -299,7 +299,7 @@ def test_what_was_checked_is_what_is_fetched(status: int, body: bytes, text: str
 
     def host(request: httpx.Request) -> httpx.Response:
         came.append(request)
-        return httpx.Response(status, content=body, headers={"Location": "http://127.0.0.1/"})
+        return httpx.Response(status, stream=httpx.ByteStream(body), headers={"Location": "http://127.0.0.1/"})
 
     addresses = iter([["93.184.216.34"], ["127.0.0.1"]])  # the second answer of the name server would be private
     fetcher = Fetcher(
