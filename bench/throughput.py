@@ -1,0 +1,147 @@
+"""Answers a second of the ways to ask many questions: `python -m bench.throughput --corpus CORPUS`.
+
+Each way runs in a process of its own, one after the other, on the same questions; loading is not counted. Written to
+`docs/throughput.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated, Any
+
+import typer
+
+from bench.questions import Asked, questions
+
+WAYS = {
+    "one by one": "`Conversation.ask`, a new conversation for each question, in the order given",
+    "server": "`serve.engine`, 16 clients that each wait for their answer",
+    "batch": "`alm batch` with its defaults",
+    "vllm": "`alm batch --engine vllm`, in the environment that `make env-vllm` makes",
+}
+CLIENTS = 16
+
+
+def one_by_one(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
+    """Seconds and answers by id."""
+    import alm
+
+    assistant = alm.load("tiny")
+    started = time.perf_counter()
+    found = {a.id: assistant.conversation().ask(a.question, audio=a.audio, max_new_tokens=tokens).text for a in asked}
+    return time.perf_counter() - started, found
+
+
+def server(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
+    """The same through the server's engine, without HTTP."""
+    import alm
+    from alm.batching import Sampling
+    from serve.engine import Ended, Event, Job, TransformersEngine
+
+    engine, found, waiting = TransformersEngine(alm.load("tiny")), {}, list(reversed(asked))
+
+    def client() -> None:
+        while waiting:
+            one, told = waiting.pop(), SimpleQueue[Event]()
+            parts = [{"type": "audio", "audio": alm.load_audio(one.audio)}, {"type": "text", "text": one.question}]
+            engine.submit(Job([{"role": "user", "content": parts}], told.put, Sampling(tokens)))
+            while not isinstance(event := told.get(), Ended):
+                pass
+            found[one.id] = event.answer.text
+
+    started = time.perf_counter()
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - started
+    engine.close()
+    return seconds, found
+
+
+def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
+    """The same through the batch runner, with its files."""
+    import alm
+    from serve.answering import BatchAnswerer
+    from serve.batch import BatchPolicy, BatchSettings, run_batch
+
+    settings = BatchSettings(max_new_tokens=tokens)
+    answerer = BatchAnswerer(alm.load("tiny"), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "questions.jsonl", Path(folder) / "answers.jsonl"
+        source.write_text("".join(json.dumps(a.row()) + "\n" for a in asked), encoding="utf-8")
+        started = time.perf_counter()
+        run_batch(source, target, settings, BatchPolicy(), lambda: answerer)
+        seconds = time.perf_counter() - started
+        rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    return seconds, {row["id"]: row["answer"] for row in rows}
+
+
+RUNS: dict[str, Callable[[Sequence[Asked], int], tuple[float, dict[str, str]]]] = {
+    "one by one": one_by_one, "server": server, "batch": batch,
+}  # fmt: skip
+
+
+def measure(way: str, corpus: Path, recordings: int, each: int, tokens: int) -> dict[str, Any]:
+    """One way, in this process."""
+    seconds, found = RUNS[way](questions(corpus, recordings, each), tokens)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {"way": way, "seconds": seconds, "peak_megabytes": peak, "answers": found}
+
+
+def table(results: Sequence[dict[str, Any]], asked: Sequence[Asked]) -> str:
+    """Markdown."""
+    base, audio = results[0], sum(a.seconds for a in asked)
+    lines = [
+        "| way | answers/s | against one by one | seconds of audio/s | peak memory | answers as one by one |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in results:
+        same = sum(one["answers"][a.id] == base["answers"][a.id] for a in asked)
+        lines.append(
+            f"| {one['way']} | {len(asked) / one['seconds']:.2f} | {base['seconds'] / one['seconds']:.1f} times "
+            f"| {audio / one['seconds']:.1f} | {one['peak_megabytes']:.0f} MB | {same} of {len(asked)} |"
+        )
+    return "\n".join(lines)
+
+
+def main(
+    corpus: Annotated[Path, typer.Option(help="Folder that `python -m data_prep fetch` filled.")],
+    recordings: Annotated[int, typer.Option(min=1)] = 50,
+    each: Annotated[int, typer.Option(min=1, max=6, help="Questions about each recording.")] = 4,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 64,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/throughput.md"),
+    way: Annotated[str | None, typer.Option(help="Only this one, as JSON on standard output.")] = None,
+) -> None:
+    """Measure every way that runs here."""
+    if way is not None:
+        sys.stdout.write(json.dumps(measure(way, corpus, recordings, each, max_new_tokens)))
+        return
+    numbers = [f"--recordings={recordings}", f"--each={each}", f"--max-new-tokens={max_new_tokens}"]
+    results = []
+    for name in RUNS:
+        command = [sys.executable, "-m", "bench.throughput", f"--corpus={corpus}", *numbers, f"--way={name}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        results.append(json.loads(done.stdout))
+        sys.stderr.write(f"{name}: {results[-1]['seconds']:.1f} s\n")
+    page = table(results, questions(corpus, recordings, each))
+    command_line = f"python -m bench.throughput --corpus CORPUS {' '.join(numbers)}"
+    ways = "\n".join(f"- {name}: {WAYS[name]}" for name in RUNS)
+    what = f"{recordings * each} questions about {recordings} recordings of the test split, in random order; one run,"
+    text = f"# Throughput\n\n{what} each way\nin a process of its own, loading not counted.\n\n"
+    out.write_text(f"{text}```\n{command_line}\n```\n\n{page}\n\n{ways}\n", encoding="utf-8")
+    sys.stdout.write(page + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
