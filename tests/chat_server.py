@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import assistant_double
@@ -24,7 +25,7 @@ def main() -> None:
     limits = ChatLimits(max_file_megabytes=2, max_recordings=4, max_recording_seconds=30.0, max_seconds=60.0)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     auth = parse_auth(sys.argv[3], "127.0.0.1") if len(sys.argv) > 3 else None
-    page = PageSettings(port=port, auth=auth, open_browser=False)
+    page = PageSettings(port=port, auth=auth, open_browser=False, feedback=Path("feedback.jsonl").absolute())
     assistant: Any = load_assistant("tiny") if delay < 0 else assistant_double.Assistant(delay_seconds=delay)
     open_page(assistant, limits, page)
 
