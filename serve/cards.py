@@ -266,7 +266,7 @@ def _event_list(evidence: Evidence) -> str:
         for tag in evidence.tags
     )
     count = len(evidence.tags)
-    events = f"<details><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
+    events = f"<details open><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
     return events + _guesses(evidence)
 
 

@@ -92,7 +92,7 @@ class ChatPage:
             sources=["upload", "microphone"],
             file_count="multiple",
             file_types=_AUDIO_TYPES,
-            placeholder="Ask about one or several recordings, or go on with the ones above",
+            placeholder="Ask about one or several recordings",
             max_plain_text_length=10 * limits.max_question_characters,
             autofocus=True,
             stop_btn=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -17,9 +17,6 @@ from serve.feedback import FeedbackFile, entry_of
 from serve.sessions import Session, Sessions
 from serve.tabs import key_of, refused
 from serve.turns import Turn, turn_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _STORED = (
     "A thumb keeps the text of this conversation, the settings and the recordings' hashes in a file on the machine "
@@ -47,11 +44,13 @@ class Keeping:
 
     def add_reason(self) -> None:
         """Below the buttons; shown after a thumb."""
-        with gr.Row(visible=False, elem_id="reason-row", equal_height=True) as self.reason_row:
-            self.reason = gr.Textbox(
-                label="What was good or wrong about it? (optional)", max_length=1000, lines=1, scale=4, elem_id="reason"
-            )
-            self.send_reason = gr.Button("Send", elem_id="send-reason", size="sm", scale=1, min_width=80)
+        self.reason = gr.Textbox(
+            label="What was good or wrong about it? (optional)",
+            max_length=1000,
+            submit_btn="Send",
+            visible=False,
+            elem_id="reason",
+        )
         if self.feedback is not None:
             gr.HTML(f'<p class="alm-note">{_STORED}</p>', elem_id="stored")
 
@@ -63,9 +62,8 @@ class Keeping:
         saved.then(None, [self.parcel], None, js="(row) => { window.almSave(row); return []; }")
         self.import_button.upload(self.on_import, [self.import_button, box], [*shown, system], **quiet)
         if self.feedback is not None:
-            thumb = [self.reason_row, self.reason, shown[3]]
+            thumb = [self.reason, shown[3]]
             chatbot.like(self.on_like, None, thumb, **quiet)
-            self.send_reason.click(self.on_reason, [self.reason], thumb, **quiet)
             self.reason.submit(self.on_reason, [self.reason], thumb, **quiet)
 
     def on_export(self, system: str, request: gr.Request) -> tuple[Any, Any]:
@@ -100,33 +98,32 @@ class Keeping:
             imported.system[: session.limits.max_system_characters],
         )
 
-    def on_like(self, like: gr.LikeData, request: gr.Request) -> tuple[Any, Any, Any]:
+    def on_like(self, like: gr.LikeData, request: gr.Request) -> tuple[Any, Any]:
         """Keep a thumb at once; a reason may follow."""
         session = self.sessions.find(key_of(request))
         turn = turn_at(session.turns, like.index) if session is not None else None
         if session is None or turn is None or not turn.answered:
-            return gr.Row(visible=False), "", status("That answer is not part of the conversation any more.")
+            return _reason(False), status("That answer is not part of the conversation any more.")
         turn.rating = "up" if like.liked is True else "down" if like.liked is False else None
         session.rated = turn
-        return self._keep(session, turn, "", lambda: gr.Row(visible=turn.rating is not None))
+        return self._keep(session, turn, "")
 
-    def on_reason(self, reason: str, request: gr.Request) -> tuple[Any, Any, Any]:
+    def on_reason(self, reason: str, request: gr.Request) -> tuple[Any, Any]:
         """Keep the thumb once more, with its reason."""
         session = self.sessions.find(key_of(request))
         turn = session.rated if session is not None else None
         if session is None or turn is None or turn not in session.turns or not reason.strip():
-            return gr.Row(visible=False), "", status("")
-        return self._keep(session, turn, reason, lambda: gr.Row(visible=False))
+            return _reason(False), status("")
+        return self._keep(session, turn, reason)
 
-    def _keep(
-        self, session: Session, turn: Turn, reason: str, row: Callable[[], Any]
-    ) -> tuple[Any, Any, Any]:
+    def _keep(self, session: Session, turn: Turn, reason: str) -> tuple[Any, Any]:
         assert self.feedback is not None
         try:
             self.feedback.append(entry_of(session, turn, self._model, reason))
         except AlmError as error:
-            return gr.Row(visible=False), "", status(str(error), problem=True)
-        return row(), "", status("Thank you; that was kept." if turn.rating else "The thumb was taken back.")
+            return _reason(False), status(str(error), problem=True)
+        told = "Thank you; that was kept." if turn.rating else "The thumb was taken back."
+        return _reason(turn.rating is not None and not reason), status(told)
 
     def _known(self, session: Session, attached: Sequence[Path]) -> Mapping[str, Known]:
         """Recordings of this tab and of the page itself; never those of other people."""
@@ -146,6 +143,10 @@ class Keeping:
         text = missing_text(imported.missing)
         gr.Warning(text, title="Recordings are missing")
         return status(what + text, problem=True)
+
+
+def _reason(visible: bool) -> Any:
+    return gr.Textbox(value="", visible=visible)
 
 
 def _used(path: Path, imported: Imported) -> bool:
