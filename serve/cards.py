@@ -252,7 +252,7 @@ def _evidence(clip: HeardClip, listening: bool) -> str:
     """Events and transcript as text: to be read, and to be jumped from by keyboard."""
     evidence = clip.evidence
     if evidence is None:
-        note = "Listening\u2026" if listening else "Not analysed: evidence is off."
+        note = "Listening\u2026" if listening else "Not analysed: evidence is off, or nothing was asked since it came."
         return f'<p class="alm-note">{note}</p>'
     return _event_list(evidence) + _transcript(evidence)
 

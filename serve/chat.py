@@ -18,7 +18,7 @@ import gradio as gr
 from alm.errors import AlmError, ConfigError
 from alm.terminal import printable
 from serve.cards import chat_messages, feedback_values, recordings_panel, status, usage_text
-from serve.examples import FOLDER, chat_examples
+from serve.examples import EXAMPLES, FOLDER, chat_examples
 from serve.feedback import FeedbackFile
 from serve.keeping import Keeping
 from serve.limits import ChatLimits
@@ -92,7 +92,7 @@ class ChatPage:
             sources=["upload", "microphone"],
             file_count="multiple",
             file_types=_AUDIO_TYPES,
-            placeholder="Ask about one or several recordings",
+            placeholder="Ask about recordings",
             max_plain_text_length=10 * limits.max_question_characters,
             autofocus=True,
             stop_btn=False,
@@ -185,8 +185,8 @@ class ChatPage:
 
     def on_example(self, chosen: gr.SelectData) -> Any:
         """Put an example into the box; asking it is a key more."""
-        files = [file["path"] if isinstance(file, dict) else file for file in chosen.value.get("files") or []]
-        return {"text": chosen.value.get("text", ""), "files": files}
+        example = EXAMPLES[int(chosen.index) % len(EXAMPLES)]
+        return {"text": example.question, "files": [str(path) for path in example.paths]}
 
     def on_answer(
         self, evidence: bool, max_new_tokens: float, temperature: float, system: str, request: gr.Request
@@ -258,7 +258,8 @@ class ChatPage:
     def _ended(self, session: Session, turn: Turn, request: gr.Request) -> Updates:
         if not turn.answered or not self._is_current(session, request):
             return self._taken_back(session, turn, request)
-        return (_idle_box(), *self._drawn(session), status("\n".join([*turn.notes, usage_text(turn)])))
+        told = status("\n".join([*turn.notes, usage_text(turn)]))
+        return (_idle_box(), chat_messages(session.turns), recordings_panel(session.turns), told)
 
     def _taken_back(self, session: Session, turn: Turn, request: gr.Request, error: str | None = None) -> Updates:
         """The question goes back into the box: it failed, or was stopped before the first word."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ class Keeping:
         if not imported.missing:
             return status(what + "Go on with the next one.")
         text = missing_text(imported.missing)
-        gr.Warning(text, title="Recordings are missing")
+        gr.Warning(escape(text), title="Recordings are missing")
         return status(what + text, problem=True)
 
 

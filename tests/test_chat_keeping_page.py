@@ -254,6 +254,22 @@ def test_the_system_prompt_travels(chat: Chat, tmp_path: Path) -> None:
     chat.page.locator("#system textarea").fill("")
     import_file(chat, file)
     expect(chat.page.locator("#system textarea")).to_have_value("Answer like a pirate.", timeout=STREAM_MS)
+    chat.page.locator("#system textarea").fill("")
+    import_file(chat, file)
+    expect(chat.page.locator("#system textarea")).to_have_value("Answer like a pirate.", timeout=STREAM_MS)
+
+
+def test_an_imported_file_is_text(chat: Chat, tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    messages = [{"role": "user", "content": f"<audio>\n{evil}"}, {"role": "assistant", "content": evil}]
+    file = tmp_path / "evil.json"
+    row = {"id": evil, "messages": messages, "audios": [f"{evil}.wav"], "sha256": [evil]}
+    file.write_text(json.dumps(row))
+    import_file(chat, file)
+    expect(chat.page.locator(".alm-missing")).to_have_count(1, timeout=STREAM_MS)
+    expect(chat.page.get_by_test_id("toast-body")).to_contain_text(evil)
+    expect(chat.bubbles("user")).to_contain_text(evil)
+    assert chat.page.locator("img[src=x]").count() == 0
 
 
 def test_one_persons_error_leaves_the_other_alone(
