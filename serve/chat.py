@@ -197,7 +197,8 @@ class ChatPage:
         if session is None or turn is None or turn.state != "waiting":
             yield unchanged()  # Gradio empties the outputs of a generator that yields nothing
             return
-        options = AnswerOptions(evidence, int(max_new_tokens), float(temperature), (system or "").strip())
+        told = (system or "").strip()[: session.limits.max_system_characters]
+        options = AnswerOptions(evidence, int(max_new_tokens), float(temperature), told)
         answer = self.sessions.answer(session, turn, options)
         try:
             yield from self._streaming(session, answer, request)

@@ -79,6 +79,18 @@ def test_an_earlier_question_is_edited(chat: Chat, clips: list[Path]) -> None:
     expect(chat.bubbles("user").last).to_contain_text("Something else?")
 
 
+def test_questions_are_copied_as_typed_and_answers_without_counters(
+    context: BrowserContext, server: Server, clips: list[Path]
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.address.rstrip("/"))
+    chat = Chat(context.new_page(), server.address)
+    chat.ask("What *is* it?", clips[1])
+    chat.answered("Turn 1")
+    for place, text in enumerate(("What *is* it?", "Turn 1: I was given 2.00 s. You asked: What *is* it?")):
+        chat.page.get_by_label("Copy message").nth(place).click()
+        chat.page.wait_for_function("text => navigator.clipboard.readText().then((t) => t === text)", arg=text)
+
+
 def test_export_and_import_with_a_missing_recording(chat: Chat, clips: list[Path], tmp_path: Path) -> None:
     chat.ask("What <audio> is this?", clips[0])
     chat.answered("Turn 1")

@@ -44,13 +44,18 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
 
-  // A question is edited as it was typed: without its recordings' lines and without the escapes of Markdown.
+  // Questions are edited and copied as they were typed: without their recordings' lines and without the escapes of
+  // Markdown. Answers are copied without their counters.
+  const asTyped = (text) => text.split("\n").filter((line) => !/^\u266a \*\*/.test(line)).join("\n")
+    .replace(/\\([!-/:-@[-`{-~])/g, "$1").replace(/^\u00a0+/gm, (blanks) => " ".repeat(blanks.length));
+  const counters = /\n\n<small>[^<]*<\/small>$/;
+  const write = navigator.clipboard?.writeText.bind(navigator.clipboard);
+  if (write) navigator.clipboard.writeText = (text) => write(counters.test(text) ? text.replace(counters, "") : asTyped(text));
   const unescapeField = (field) => {
     if (field.dataset.alm) return;
     field.dataset.alm = "typed";
     field.setAttribute("aria-label", "Edit question");
-    const lines = field.value.split("\n").filter((line) => !/^\u266a \*\*/.test(line));
-    field.value = lines.join("\n").replace(/\\([!-/:-@[-`{-~])/g, "$1").replace(/^\u00a0+/gm, (s) => " ".repeat(s.length));
+    field.value = asTyped(field.value);
     field.dispatchEvent(new Event("input", { bubbles: true }));
   };
 
