@@ -17,7 +17,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 from alm.asked import Asked
 from alm.audio import Waveform, load_audio
-from alm.errors import ConversationError
+from alm.errors import ContextError
 from alm.evidence import Evidence, evidence_text
 from alm.fusion import FusionCache
 from alm.messages import Encoded, parts_of, recordings_of
@@ -116,7 +116,7 @@ class Conversation:
 
         Raises:
             AudioError: a recording cannot be used. The conversation stays as it was.
-            ConversationError: too many recordings, or the conversation no longer fits the context.
+            ContextError: too many recordings, or the conversation no longer fits the context.
         """
         started = time.perf_counter()
         before = self.assistant.ears.encoded
@@ -207,13 +207,13 @@ class Conversation:
     def _check(self, prompt: Encoded, max_new_tokens: int) -> None:
         preset = self.assistant.preset_config
         if len(prompt.recordings) > preset.max_recordings:
-            raise ConversationError(
+            raise ContextError(
                 f"the conversation would hold {len(prompt.recordings)} recordings; the limit is "
                 f"{preset.max_recordings}. Start a new conversation with clear()"
             )
         room = preset.context_tokens - max_new_tokens
         if len(prompt.ids) > room:
-            raise ConversationError(
+            raise ContextError(
                 f"the conversation would take {len(prompt.ids)} tokens and {max_new_tokens} are kept for the answer; "
                 f"the limit is {preset.context_tokens}. Use shorter recordings, a smaller max_new_tokens, or clear()"
             )

@@ -31,5 +31,9 @@ class ConversationError(AlmError):
     """Messages and recordings do not match, or exceed a limit of the conversation."""
 
 
+class ContextError(ConversationError):
+    """A conversation is too long for the model's context: an earlier part must go."""
+
+
 class RecordError(AlmError):
     """A data row is malformed: the message names file, line, field and value."""

@@ -6,16 +6,19 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from alm.terminal import clock, printable
-from serve.sessions import HeardClip, Turn
+from serve.clips import Clip, HeardClip, MissingClip
+from serve.turns import Turn, numbered, shows_answer
 
 if TYPE_CHECKING:
     from alm.evidence import Evidence, Tag
 
 _MOST_LANES = 10
+_UNREAD = "\u2013"
+"""In place of the number of a recording that the model does not read."""
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _NOTES = {"length": "cut at the longest answer", "cancelled": "stopped"}
@@ -40,27 +43,39 @@ def harmless(text: str) -> str:
     )
 
 
-def chat_messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
+def chat_messages(turns: Sequence[Turn]) -> list[Any]:
     """The bubbles of a conversation."""
-    messages: list[dict[str, str]] = []
-    number = 1
+    numbers = {id(clip): number for _, clip, number in numbered(turns)}
+    messages: list[Any] = []
     for turn in turns:
-        chips = []
-        for clip in turn.clips:
-            chips.append(f"\u266a **{number}** {literal(_title(clip))}")
-            number += 1
+        chips = [f"\u266a **{numbers[id(clip)] or _UNREAD}** {literal(_title(clip))}" for clip in turn.recordings]
         messages.append({"role": "user", "content": "\n".join([*chips, literal(turn.question)])})
-        if turn.answer or turn.state in ("stop", "length", "cancelled"):
+        if shows_answer(turn):
             messages.append({"role": "assistant", "content": _answer_text(turn)})
     return messages
 
 
-def recordings_panel(clips: Sequence[HeardClip], listening: bool = False) -> str:
+def feedback_values(turns: Sequence[Turn]) -> list[str | None]:
+    """Thumbs beside the answers."""
+    return [{"up": "Like", "down": "Dislike", None: None}[turn.rating] for turn in turns if shows_answer(turn)]
+
+
+def recordings_panel(turns: Sequence[Turn], listening: bool = False) -> str:
     """All cards of a conversation."""
-    if not clips:
-        return _EMPTY
-    cards = (_card(number, clip, listening) for number, clip in enumerate(clips, start=1))
-    return f'<div class="alm-cards">{"".join(cards)}</div>'
+    cards = [
+        _card(number, clip, listening) if isinstance(clip, HeardClip) else _missing_card(clip)
+        for _, clip, number in numbered(turns)
+    ]
+    return f'<div class="alm-cards">{"".join(cards)}</div>' if cards else _EMPTY
+
+
+def missing_text(clips: Sequence[MissingClip]) -> str:
+    """What an import could not find, and what to do."""
+    names = ", ".join(dict.fromkeys(printable(clip.name, keep="") for clip in clips))
+    return (
+        f"Not here any more: {names}. The conversation goes on without; attach the same recordings again, "
+        "with the next question or before an import, and they go back into their places."
+    )
 
 
 def usage_text(turn: Turn) -> str:
@@ -105,31 +120,53 @@ def _indent_kept(line: str) -> str:
 
 
 def _answer_text(turn: Turn) -> str:
-    note = _NOTES.get(turn.state)
-    answer = harmless(turn.answer.strip()) or "*(no answer)*"
-    return f"{answer}\n\n*({note})*" if note else answer
+    """The answer, what is to be said about it, and its counters."""
+    parts = [harmless(turn.answer.strip()) or "*(no answer)*"]
+    parts += [f"*({note})*" for note in (_NOTES.get(turn.state), *map(literal, turn.notes)) if note]
+    if turn.forgotten:
+        parts.append("*(the model no longer reads this)*")
+    if usage := turn.usage:
+        parts.append(
+            f"<small>{usage.prompt_tokens} tokens read ({usage.audio_tokens} audio), {usage.new_tokens} written, "
+            f"{usage.seconds:.1f} s</small>"
+        )
+    return "\n\n".join(parts)
 
 
-def _title(clip: HeardClip) -> str:
+def _title(clip: Clip) -> str:
+    if isinstance(clip, MissingClip):
+        return f"{clip.name} (missing)"
     return f"{clip.waveform.source} ({clock(clip.waveform.seconds)})"
 
 
-def _card(number: int, clip: HeardClip, listening: bool) -> str:
+def _missing_card(clip: MissingClip) -> str:
+    name = escape(printable(clip.name, keep=""))
+    known = f'<br><small>sha256 {escape(clip.sha256[:16])}\u2026</small>' if clip.sha256 else ""
+    return (
+        f'<section class="alm-card alm-missing" aria-label="Missing recording: {name}">'
+        f'<h3><span class="alm-number">{_UNREAD}</span><span class="alm-name" title="{name}">{name}</span></h3>'
+        f'<p class="alm-note">Not here any more. Attach it again and it takes its place.{known}</p></section>'
+    )
+
+
+def _card(number: int | None, clip: HeardClip, listening: bool) -> str:
     wave = clip.waveform
+    shown = str(number or _UNREAD)
+    unread = "" if number else '<p class="alm-note">The model no longer reads it: the conversation became too long.</p>'
     name = escape(wave.source)
     channels = "mono" if wave.channels == 1 else f"{wave.channels} channels"
     facts = f"{clock(wave.seconds)} \u00b7 {wave.rate / 1000:g} kHz \u00b7 {channels}"
     return (
-        f'<section class="alm-card" aria-label="Recording {number}: {name}" data-seconds="{wave.seconds:.4f}">'
-        f'<h3><span class="alm-number">{number}</span><span class="alm-name" title="{name}">{name}</span>'
+        f'<section class="alm-card" aria-label="Recording {shown}: {name}" data-seconds="{wave.seconds:.4f}">'
+        f'<h3><span class="alm-number">{shown}</span><span class="alm-name" title="{name}">{name}</span>'
         f'<span class="alm-facts">{facts}</span></h3>'
-        f'<audio controls preload="metadata" aria-label="Play recording {number}" '
+        f'<audio controls preload="metadata" aria-label="Play recording {shown}, {name}" '
         f'src="gradio_api/file={escape(quote(str(clip.player)))}"></audio>'
-        f"{_plots(number, clip)}{_evidence(clip, listening)}</section>"
+        f"{unread}{_plots(shown, clip)}{_evidence(clip, listening)}</section>"
     )
 
 
-def _plots(number: int, clip: HeardClip) -> str:
+def _plots(number: str, clip: HeardClip) -> str:
     source = base64.b64encode(clip.picture.png).decode()
     marks = "".join(
         f'<span style="bottom:{100 * height:.2f}%">{_hertz(tick)}</span>' for height, tick in clip.picture.ticks
@@ -181,7 +218,7 @@ def _row(label: str, lane: str) -> str:
 def _bar(start: float, end: float, seconds: float, what: str) -> str:
     left = 100 * min(1.0, max(0.0, start / seconds))
     width = max(0.8, 100 * min(1.0, end / seconds) - left)
-    label = escape(f"{clock(start)} to {clock(end)}: {printable(what, keep='')}")
+    label = escape(f"Jump to {clock(start)}: {printable(what, keep='')}, until {clock(end)}")
     place = f"left:{left:.2f}%;width:{width:.2f}%"
     named = f'title="{label}" aria-label="{label}"'
     return f'<button type="button" data-seek="{start:.3f}" style="{place}" {named}></button>'
@@ -215,7 +252,7 @@ def _evidence(clip: HeardClip, listening: bool) -> str:
     """Events and transcript as text: to be read, and to be jumped from by keyboard."""
     evidence = clip.evidence
     if evidence is None:
-        note = "Listening\u2026" if listening else "Not analysed: evidence is off."
+        note = "Listening\u2026" if listening else "Not analysed: evidence is off, or nothing was asked since it came."
         return f'<p class="alm-note">{note}</p>'
     return _event_list(evidence) + _transcript(evidence)
 
@@ -224,12 +261,12 @@ def _event_list(evidence: Evidence) -> str:
     if not evidence.tags:
         return '<p class="alm-note">No event recognised.</p>' + _guesses(evidence)
     items = "".join(
-        f'<li><button type="button" data-seek="{tag.start:.3f}">{clock(tag.start)} \u2013 {clock(tag.end)}</button> '
+        f"<li>{_jump(tag.start, _span(tag), printable(tag.label, keep=''))} "
         f"{escape(printable(tag.label, keep=''))} <small>{tag.score:.2f}</small></li>"
         for tag in evidence.tags
     )
     count = len(evidence.tags)
-    events = f"<details><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
+    events = f"<details open><summary>{count} event{'s' if count != 1 else ''}</summary><ol>{items}</ol></details>"
     return events + _guesses(evidence)
 
 
@@ -244,9 +281,19 @@ def _transcript(evidence: Evidence) -> str:
     if not evidence.transcript.strip():
         return ""
     items = "".join(
-        f'<li><button type="button" data-seek="{part.start:.3f}">{clock(part.start)}</button> '
+        f"<li>{_jump(part.start, clock(part.start), printable(part.text.strip(), keep=''))} "
         f"{escape(printable(part.text.strip(), keep=''))}</li>"
         for part in evidence.segments
     )
     body = items or f"<li>{escape(printable(evidence.transcript.strip(), keep=''))}</li>"
     return f"<details open><summary>Transcript</summary><ol>{body}</ol></details>"
+
+
+def _span(tag: Tag) -> str:
+    return f"{clock(tag.start)} \u2013 {clock(tag.end)}"
+
+
+def _jump(start: float, shown: str, what: str) -> str:
+    """A button that plays from a time; its name tells where it leads, for those who do not see the line."""
+    label = escape(f"Jump to {clock(start)}: {what}")
+    return f'<button type="button" data-seek="{start:.3f}" aria-label="{label}" title="{label}">{shown}</button>'

@@ -13,6 +13,7 @@ import typer
 from alm.cli import Adapter, AsJson, EvidenceSwitch, Preset, Quiet, load_assistant
 from alm.errors import ConfigError
 from alm.terminal import console, printable, progress_bars, write_json
+from alm.weights import home
 
 if TYPE_CHECKING:
     from serve.batch import Answerer, BatchSettings, Outcome
@@ -39,13 +40,19 @@ def chat(
     max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one conversation.")] = 1800.0,
     max_conversations: Annotated[int, typer.Option(min=1, help="Conversations kept at a time.")] = 32,
     max_queue: Annotated[int, typer.Option(min=1, help="Questions that may wait for the model.")] = 32,
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|off", help="File for thumbs; feedback.jsonl in the cache folder of alm.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Open the chat page: recordings and questions in the browser, over several turns.
 
     \b
     alm chat
     alm chat --port 8000 --no-browser
-    alm chat --host 0.0.0.0 --auth me:secret
+    alm chat --host 0.0.0.0 --auth me:secret --feedback off
     """
     from serve.chat import PageSettings, open_page
     from serve.limits import ChatLimits
@@ -57,7 +64,14 @@ def chat(
         max_conversations=max_conversations,
         max_queue=max_queue,
     )
-    page = PageSettings(host, port, share=share, auth=parse_auth(auth, host), open_browser=browser)
+    page = PageSettings(
+        host,
+        port,
+        share=share,
+        auth=parse_auth(auth, host, share=share),
+        open_browser=browser,
+        feedback=feedback_path(feedback),
+    )
     assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
     open_page(assistant, limits, page)
 
@@ -167,18 +181,31 @@ def batch(
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
 
-def parse_auth(text: str | None, host: str) -> tuple[str, str] | None:
+def feedback_path(text: str | None) -> Path | None:
+    """Where thumbs are kept: the given file, the usual one, or nowhere for `off`.
+
+    Raises:
+        ConfigError: it is a folder.
+    """
+    if text == "off":
+        return None
+    path = Path(text).expanduser() if text else home() / "feedback.jsonl"
+    if path.is_dir():
+        raise ConfigError(f"--feedback {printable(text or str(path))} is a folder; give a file, or off")
+    return path.absolute()
+
+
+def parse_auth(text: str | None, host: str, *, share: bool = False) -> tuple[str, str] | None:
     """User and password of `USER:PASSWORD`.
 
     Raises:
         ConfigError: one of them is empty.
     """
     if text is None:
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            console().print(
-                f"Note: the page on {printable(host)} is open to everybody who reaches this machine; "
-                "--auth USER:PASSWORD asks for a password."
-            )
+        reached = f"on {printable(host)} is open to everybody who reaches this machine"
+        if share or host not in ("127.0.0.1", "localhost", "::1"):
+            who = "behind the public link is open to everybody who knows it" if share else reached
+            console().print(f"Note: the page {who}; --auth USER:PASSWORD asks for a password.")
         return None
     user, colon, password = text.partition(":")
     if not (user and colon and password):

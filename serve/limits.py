@@ -28,6 +28,10 @@ class ChatLimits:
     """Length of all recordings of one conversation."""
     max_question_characters: int = 4000
     """Length of one question."""
+    max_system_characters: int = 2000
+    """Length of a system prompt."""
+    max_import_megabytes: int = 1
+    """Size of a conversation's file."""
     max_new_tokens: int = 512
     """Upper end of the slider for the length of an answer."""
     max_conversations: int = 32

@@ -14,60 +14,18 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import soundfile as sf
-
-from alm.audio import Waveform, load_audio
-from alm.errors import AlmError, ConversationError
+from alm.errors import AlmError, ContextError, ConversationError
+from serve.clips import Clip, HeardClip, delete, open_clip
 from serve.limits import ChatLimits
-from serve.pictures import Spectrogram, outline, spectrogram
+from serve.turns import AnswerOptions, Turn
 
 if TYPE_CHECKING:
-    from alm.asked import Asked
     from alm.assistant import Assistant
-    from alm.conversation import Conversation, Usage
-    from alm.evidence import Evidence
+    from alm.conversation import Conversation
 
 _DROPPED_KEYS_KEPT = 1000
-_PLAYER_RATES_HZ = (8_000, 48_000)
-TurnState = Literal["waiting", "answering", "stop", "length", "cancelled"]
-
-
-@dataclass
-class HeardClip:
-    """A recording of a conversation."""
-
-    waveform: Waveform
-    upload: Path
-    """The file as it was uploaded; it may expire."""
-    player: Path
-    """What the browser plays: the sound as the model gets it, in a format that every browser knows."""
-    picture: Spectrogram
-    outline: list[tuple[float, float]]
-    evidence: Evidence | None = None
-
-
-@dataclass
-class Turn:
-    """A question and what came of it."""
-
-    question: str
-    clips: list[HeardClip]
-    answer: str = ""
-    state: TurnState = "waiting"
-    usage: Usage | None = None
-    asked: tuple[Asked, ...] = ()
-
-
-@dataclass(frozen=True)
-class AnswerOptions:
-    """What the settings of the page say about the next answer."""
-
-    evidence: bool | None = None
-    """None keeps the assistant's own setting."""
-    max_new_tokens: int = 256
-    temperature: float = 0.0
 
 
 class ModelGate:
@@ -101,10 +59,15 @@ class Session:
     stop: threading.Event = field(default_factory=threading.Event)
     busy: bool = False
     """While an answer is being made, or waits for the model."""
+    stale: bool = False
+    """The turns are not what the model's history holds; it is told anew before the next answer."""
+    rated: Turn | None = None
+    """The turn that got the last thumb."""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def clips(self) -> list[HeardClip]:
-        """Recordings of all turns, in order; the first is number 1."""
+        """Recordings of all turns, in order."""
         return [clip for turn in self.turns for clip in turn.clips]
 
     @property
@@ -118,68 +81,113 @@ class Session:
     def take(self, question: str, uploads: Sequence[Path]) -> Turn:
         """Check and decode a question's recordings and put it at the end, waiting for its answer.
 
+        A recording that an imported question misses goes there.
+
         Raises:
             ConversationError: something about the question or its recordings cannot be used; the message has
             a line for each problem, and nothing was changed.
         """
-        self._check(question, uploads)
+        self._check(question, len(uploads))
         if self.turns and self.turns[-1].state == "waiting":
             self.withdraw(self.turns[-1])  # its answer was never begun: the queue was full, or the browser gone
-        clips = self._open_all(uploads)
-        if self.seconds + sum(clip.waveform.seconds for clip in clips) > self.limits.max_seconds:
-            self._delete(clips)
-            raise ConversationError(
-                f"the recordings of this conversation would last more than {self.limits.max_seconds:g} s; "
-                "use shorter ones or clear the conversation"
-            )
-        return self._begin(Turn(question.strip(), clips))
+        clips = self.open_all(uploads)
+        self._check_seconds(clips)
+        turn = Turn(question.strip(), [])
+        turn.recordings = [clip for clip in clips if not self._put_back(clip, turn)]
+        return self._begin(turn)
 
     def take_again(self) -> Turn | None:
         """Take the last question back and put it again; None when there is none."""
         if self.busy or not self.turns:
             return None
         last = self.turns.pop()
-        self._forget_unanswered(last)
-        return self._begin(Turn(last.question, last.clips))
+        self._forget_answer(last)
+        return self._begin(Turn(last.question, last.recordings))
+
+    def edit(self, turn: Turn, question: str) -> Turn:
+        """Put another question in place of an earlier one, with its recordings; everything after it goes.
+
+        Raises:
+            ConversationError: the new question cannot be used; nothing was changed.
+        """
+        self._check(question, 0)
+        later = self.turns[self.turns.index(turn) + 1 :]
+        for gone in reversed([turn, *later]):
+            self.turns.remove(gone)
+            self._forget_answer(gone)
+            delete(gone.recordings if gone is not turn else ())
+        fresh = Turn(question.strip(), turn.recordings)
+        if later:
+            fresh.notes.append(f"{_count(len(later), 'later question')} went with the edit.")
+        return self._begin(fresh)
+
+    def replace(self, turns: list[Turn]) -> None:
+        """Put other turns in place of these; what was heard of their recordings is told to the model later."""
+        delete(self.clips)
+        self.turns, self.stale = turns, True
+        self.used = time.monotonic()
 
     def answer(self, turn: Turn, options: AnswerOptions, assistant: Assistant) -> Generator[str, None, None]:
         """The answer so far, again and again; the turn holds the rest of what is known.
 
         Closing the generator ends the answer as `stop` does. A question that fails, or is stopped before the
-        first word, is taken back.
+        first word, is taken back. What no longer fits the model's context is left out, oldest first, and the turn's
+        notes say so.
 
         Raises:
             AlmError: as `Conversation.stream`.
         """
         stop = self.stop
+        turn.options = options
         try:
-            yield from self._heard(turn, options, assistant)
-            yield from self._streamed(turn, options, stop)
+            yield from self._heard(options, assistant)
+            if self.stale:
+                self._retell(assistant)
+            self.conversation.system = options.system or None
+            yield from self._fitted(turn, options, stop, assistant)
         finally:
             stop.set()
-            if turn.usage is None:
+            if not turn.answered:
                 self.withdraw(turn)
 
     def withdraw(self, turn: Turn) -> None:
         """Take a turn that has no answer out again."""
         if turn in self.turns:
             self.turns.remove(turn)
-        self._delete(turn.clips)
+        delete(turn.recordings)
 
     def undo(self) -> Turn | None:
         """Take back the last question and its answer; None when there is none or it is being answered."""
         if self.busy or not self.turns:
             return None
         turn = self.turns.pop()
-        self._forget_unanswered(turn)
-        self._delete(turn.clips)
+        self._forget_answer(turn)
+        delete(turn.recordings)
         return turn
 
     def close(self) -> None:
         """End what is going on and delete the players' files."""
         self.stop.set()
-        self._delete(self.clips)
+        delete(self.clips)
         self.turns.clear()
+
+    def open_all(self, uploads: Sequence[Path]) -> list[HeardClip]:
+        """Decode uploads.
+
+        Raises:
+            ConversationError: some cannot be used; the message has a line for each.
+        """
+        clips: list[HeardClip] = []
+        problems: list[str] = []
+        for upload in uploads:
+            try:
+                clips.append(open_clip(upload, self.folder, self.limits.audio()))
+            except AlmError as error:
+                problems.append(str(error))
+        if problems:
+            delete(clips)
+            raise ConversationError("\n".join(problems))
+        return clips
 
     def _begin(self, turn: Turn) -> Turn:
         self.turns.append(turn)
@@ -187,8 +195,8 @@ class Session:
         self.used = time.monotonic()
         return turn
 
-    def _check(self, question: str, uploads: Sequence[Path]) -> None:
-        limits, count = self.limits, len(uploads)
+    def _check(self, question: str, count: int) -> None:
+        limits = self.limits
         if self.busy:
             raise ConversationError("the answer before is not finished; wait for it or stop it")
         if not question.strip():
@@ -204,39 +212,65 @@ class Session:
         if len(self.clips) + count > limits.max_recordings:
             raise ConversationError(
                 f"this conversation would hold {len(self.clips) + count} recordings; the limit is "
-                f"{limits.max_recordings}. Clear it to begin a new one"
+                f"{limits.max_recordings}. Clear it to begin a new one, or edit an earlier question"
             )
 
-    def _open_all(self, uploads: Sequence[Path]) -> list[HeardClip]:
-        clips: list[HeardClip] = []
-        problems: list[str] = []
-        for upload in uploads:
-            try:
-                clips.append(self._open(upload))
-            except AlmError as error:
-                problems.append(str(error))
-        if problems:
-            self._delete(clips)
-            raise ConversationError("\n".join(problems))
-        return clips
+    def _check_seconds(self, clips: Sequence[HeardClip]) -> None:
+        if self.seconds + sum(clip.waveform.seconds for clip in clips) > self.limits.max_seconds:
+            delete(clips)
+            raise ConversationError(
+                f"the recordings of this conversation would last more than {self.limits.max_seconds:g} s; "
+                "use shorter ones or clear the conversation"
+            )
 
-    def _open(self, upload: Path) -> HeardClip:
-        waveform = load_audio(upload, limits=self.limits.audio())
-        # A name that nobody can guess: whoever knows it may fetch the file.
-        player = self.folder / f"{secrets.token_hex(16)}.flac"
-        low, high = _PLAYER_RATES_HZ
-        rate = min(max(waveform.rate, low), high)
-        sf.write(player, waveform.resampled(rate).clip(-1.0, 1.0), rate, format="FLAC", subtype="PCM_16")
-        return HeardClip(waveform, upload, player, spectrogram(waveform), outline(waveform))
+    def _put_back(self, clip: HeardClip, asking: Turn) -> bool:
+        """Put a recording where an imported question misses it; False when none does."""
+        for turn in self.turns:
+            for place, missing in enumerate(turn.recordings):
+                if not isinstance(missing, HeardClip) and missing.sha256 == clip.waveform.sha256:
+                    turn.recordings[place], self.stale = clip, True
+                    asking.notes.append(f"{clip.waveform.source} is back in its place.")
+                    return True
+        return False
 
-    def _heard(self, turn: Turn, options: AnswerOptions, assistant: Assistant) -> Iterator[str]:
+    def _heard(self, options: AnswerOptions, assistant: Assistant) -> Iterator[str]:
         """Evidence of new recordings, shown before the first word of the answer."""
         if options.evidence is not None:
             self.conversation.use_evidence = options.evidence
-        for clip in turn.clips if self.conversation.use_evidence else ():
+        for clip in self.clips if self.conversation.use_evidence else ():
             if clip.evidence is None and not self.stop.is_set():
                 clip.evidence = assistant.analyse(clip.waveform)
                 yield ""
+
+    def _retell(self, assistant: Assistant) -> None:
+        """Begin the model's history anew with the turns that it should read."""
+        chat = assistant.conversation(self.conversation.system, self.conversation.use_evidence)
+        for turn in self.turns:
+            if turn.answered and not turn.forgotten:
+                for message in turn.messages():
+                    chat.remember(message)
+        self.conversation, self.stale = chat, False
+
+    def _fitted(
+        self, turn: Turn, options: AnswerOptions, stop: threading.Event, assistant: Assistant
+    ) -> Iterator[str]:
+        """The answer; while the conversation is too long, its oldest turn is left out."""
+        left_out: list[Turn] = []
+        while True:
+            try:
+                yield from self._streamed(turn, options, stop)
+                break
+            except ContextError:
+                oldest = next((t for t in self.turns if t.answered and not t.forgotten), None)
+                if oldest is None:  # the question alone is too long: the others were not in its way
+                    for other in left_out:
+                        other.forgotten, self.stale = False, True
+                    raise
+                oldest.forgotten = True
+                left_out.append(oldest)
+                self._retell(assistant)
+        if left_out:
+            turn.notes.append(_left_out(left_out))
 
     def _streamed(self, turn: Turn, options: AnswerOptions, stop: threading.Event) -> Iterator[str]:
         chat = self.conversation
@@ -269,15 +303,10 @@ class Session:
         turn.answer, turn.usage, turn.asked = last.text, last.usage, last.asked
         turn.state = last.finish if last.finish in ("stop", "length") else "cancelled"  # type: ignore[assignment]
 
-    def _forget_unanswered(self, turn: Turn) -> None:
-        """Undo in the model's history, too."""
-        if turn.usage is not None:
+    def _forget_answer(self, turn: Turn) -> None:
+        """Undo in the model's history, too; turns go from the end."""
+        if turn.answered and not turn.forgotten and not self.stale:
             self.conversation.undo()
-
-    @staticmethod
-    def _delete(clips: Sequence[HeardClip]) -> None:
-        for clip in clips:
-            clip.player.unlink(missing_ok=True)
 
 
 class Sessions:
@@ -373,3 +402,17 @@ class Sessions:
 def _waits_for_answer(conversation: Conversation) -> bool:
     history = conversation.history
     return bool(history) and history[-1]["role"] == "user"
+
+
+def _left_out(turns: Sequence[Turn]) -> str:
+    """What the model no longer reads."""
+    lost: list[Clip] = [clip for turn in turns for clip in turn.clips]
+    with_recordings = f" and {_count(len(lost), 'recording')}" if lost else ""
+    return (
+        f"The conversation became too long for the model: it no longer reads the oldest "
+        f"{_count(len(turns), 'question')}{with_recordings}."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

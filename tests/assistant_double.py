@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alm.audio import Waveform, load_audio
-from alm.errors import ConversationError
+from alm.errors import ContextError, ConversationError
 from alm.evidence import Evidence, Segment, Tag
 
 
@@ -74,6 +74,9 @@ class Conversation:
         if "too much" in question:
             self._messages.pop()
             raise ConversationError("the conversation would take 9999 tokens; the limit is 8192. Use clear()")
+        if len(self._messages) > 2 * self.assistant.most_turns:
+            self._messages.pop()
+            raise ContextError("the conversation would take 9000 tokens; the limit is 8192. Use clear()")
         if "explode" in question:
             self._messages.pop()
             raise RuntimeError("a bug inside /some/server/path")
@@ -97,6 +100,14 @@ class Conversation:
         seconds = time.perf_counter() - started
         usage = Usage(20 + 16 * len(recordings), 16 * len(recordings), count, 0, len(recordings), 0.1, seconds)
         self.last = Answer(said.strip(), tuple(heard), usage, finish)
+
+    def remember(self, message: dict[str, Any]) -> None:
+        parts = message["content"]
+        if message["role"] == "user":
+            audio = [p["audio"] for p in parts if p["type"] == "audio"]
+            self._messages.append({"role": "user", "content": parts[-1]["text"], "audio": audio})
+        else:
+            self._messages.append(dict(message))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -130,6 +141,8 @@ class Assistant:
     delay_seconds: float = 0.0
     use_evidence: bool = True
     preset: str = "double"
+    most_turns: int = 1000
+    """Turns that the context holds, the new question included."""
     most_at_once: int = 0
     """Answers that were written at the same time, at most; the page must keep this at one."""
     _active: int = 0

@@ -1,6 +1,7 @@
-"""Serves the chat page for browser tests: `python chat_server.py PORT DELAY [USER:PASSWORD]`.
+"""Serves the chat page for browser tests: `python chat_server.py PORT DELAY [USER:PASSWORD [TURNS]]`.
 
-With a delay below 0 it is the real assistant's page, else the stand-in's, which waits so long between words.
+With a delay below 0 it is the real assistant's page, else the stand-in's, which waits so long between words
+and whose context holds so many turns.
 Ends when its standard input closes, so that it never outlives the test that started it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import assistant_double
@@ -23,9 +25,11 @@ def main() -> None:
     port, delay = int(sys.argv[1]), float(sys.argv[2])
     limits = ChatLimits(max_file_megabytes=2, max_recordings=4, max_recording_seconds=30.0, max_seconds=60.0)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    auth = parse_auth(sys.argv[3], "127.0.0.1") if len(sys.argv) > 3 else None
-    page = PageSettings(port=port, auth=auth, open_browser=False)
-    assistant: Any = load_assistant("tiny") if delay < 0 else assistant_double.Assistant(delay_seconds=delay)
+    auth = parse_auth(sys.argv[3], "127.0.0.1") if len(sys.argv) > 3 and sys.argv[3] else None
+    page = PageSettings(port=port, auth=auth, open_browser=False, feedback=Path("feedback.jsonl").absolute())
+    most_turns = int(sys.argv[4]) if len(sys.argv) > 4 else 1000
+    double = assistant_double.Assistant(delay_seconds=delay, most_turns=most_turns)
+    assistant: Any = load_assistant("tiny") if delay < 0 else double
     open_page(assistant, limits, page)
 
 

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest.register_assert_rewrite("chat_browser")
+
 if TYPE_CHECKING:
     from alm.weights import TinyWeights
 

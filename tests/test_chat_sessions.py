@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import assistant_double
@@ -18,7 +17,8 @@ from alm.errors import ConfigError, ConversationError
 from alm.testing import click_train, noise, silence, sweep, tone
 from serve import cards, pictures
 from serve.limits import ChatLimits
-from serve.sessions import AnswerOptions, Session, Sessions, Turn
+from serve.sessions import Session, Sessions
+from serve.turns import AnswerOptions, Turn
 
 OPTIONS = AnswerOptions()
 
@@ -77,7 +77,7 @@ def test_evidence_can_be_switched_off(tmp_path: Path) -> None:
     session = sessions.get("a")
     turn = ask(sessions, session, "What?", upload(tmp_path), options=AnswerOptions(evidence=False))
     assert turn.clips[0].evidence is None and not session.conversation.use_evidence
-    assert "evidence is off" in cards.recordings_panel(session.clips)
+    assert "evidence is off" in cards.recordings_panel(session.turns)
     again = ask(sessions, session, "What?", upload(tmp_path), options=AnswerOptions(evidence=True))
     assert again.clips[0].evidence is not None
 
@@ -309,13 +309,12 @@ def test_cards_escape_names_tags_and_transcripts(tmp_path: Path) -> None:
     sessions = made(tmp_path)
     session = sessions.get("a")
     ask(sessions, session, "What?", upload(tmp_path, 'x"><script>alert(1)<.wav'))
-    html = cards.recordings_panel(session.clips)
+    html = cards.recordings_panel(session.turns)
     assert "<script" not in html and "&lt;script&gt;" in html
     assert "<b>heavy" not in html and "<i>Who" not in html and "rain &lt;b&gt;heavy" in html
     assert html.count("data-seek=") == 3 + 2 + 3 + 2, "bars and lists of 3 events and 2 pieces of speech"
-    assert "Listening" in cards.recordings_panel(
-        [SimpleNamespace(**{**vars(session.clips[0]), "evidence": None})], True
-    )  # type: ignore[list-item]
+    session.clips[0].evidence = None
+    assert "Listening" in cards.recordings_panel(session.turns, True)
 
 
 def test_status_escapes_and_says_how_urgent() -> None:

@@ -14,7 +14,7 @@ from serve.limits import ChatLimits
 from serve.sessions import Sessions
 
 TAB: Any = SimpleNamespace(session_hash="tab", username=None)
-SETTINGS = (True, 64, 0.0)
+SETTINGS = (True, 64, 0.0, "")
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def page(tmp_path: Path) -> ChatPage:
 
 def drawn(updates: Any) -> list[str]:
     """Texts of the conversation that an update draws."""
-    return [m["content"] for m in updates[1]]
+    shown = updates[1] if isinstance(updates[1], list) else updates[1].value
+    return [str(m["content"]) for m in shown]
 
 
 def test_the_last_update_of_a_cleared_answer_draws_an_empty_page(page: ChatPage) -> None:

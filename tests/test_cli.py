@@ -308,7 +308,7 @@ def test_the_stand_in_has_the_shape_of_the_real_one() -> None:
     for name in ("Usage", "Answer"):
         assert shape_of(double, name) == shape_of(real / "conversation.py", name)
     assert shape_of(double, "Conversation") <= shape_of(real / "conversation.py", "Conversation")
-    own = {"delay_seconds", "most_at_once", "preset", "enter(self)", "leave(self)"}
+    own = {"delay_seconds", "most_at_once", "most_turns", "preset", "enter(self)", "leave(self)"}
     own |= {name for name in shape_of(double, "Assistant") if name.startswith("words(")}
     assert shape_of(double, "Assistant") - own <= shape_of(real / "assistant.py", "Assistant")
 

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import struct
 import sys
@@ -22,6 +23,7 @@ import wave
 from collections.abc import Iterator
 from typing import Any
 
+COUNTERS = re.compile(r"\s*<small>[^<]*</small>$")
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -120,7 +122,7 @@ class Page:
         turns = shown[first["outputs"].index(self.component("conversation"))]
         if not turns or turns[-1]["role"] != "assistant":
             raise PageError(f"the conversation has no answer: {turns!r}")
-        return text_of(turns[-1]["content"]).strip()
+        return COUNTERS.sub("", text_of(turns[-1]["content"]).strip())
 
 
 def text_of(content: Any) -> str:

@@ -23,8 +23,47 @@
     }
   });
 
+  // A player whose sound is gone says so instead of staying silent.
+  document.addEventListener("error", (event) => {
+    const card = event.target.matches?.(".alm-card audio") && cardOf(event.target);
+    if (!card || card.querySelector(".alm-expired")) return;
+    const note = document.createElement("p");
+    note.className = "alm-note alm-problem alm-expired";
+    note.setAttribute("role", "alert");
+    note.textContent = "This recording has expired on the server. Attach it again to hear it or to ask about it.";
+    event.target.after(note);
+  }, true);
+
+  // Export: the conversation goes from the page to the disk without lying on the server.
+  window.almSave = (row) => {
+    if (!row) return;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(row) + "\n"], { type: "application/json" }));
+    link.download = `alm-conversation-${row.id}.json`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+
+  // Questions are edited and copied as they were typed: without their recordings' lines and without the escapes of
+  // Markdown. Answers are copied without their counters.
+  const asTyped = (text) => text.split("\n").filter((line) => !/^\u266a \*\*/.test(line)).join("\n")
+    .replace(/\\([!-/:-@[-`{-~])/g, "$1").replace(/^\u00a0+/gm, (blanks) => " ".repeat(blanks.length));
+  const counters = /\n\n<small>[^<]*<\/small>$/;
+  const write = navigator.clipboard?.writeText.bind(navigator.clipboard);
+  if (write) navigator.clipboard.writeText = (text) => write(counters.test(text) ? text.replace(counters, "") : asTyped(text));
+  const unescapeField = (field) => {
+    if (field.dataset.alm) return;
+    field.dataset.alm = "typed";
+    field.setAttribute("aria-label", "Edit question");
+    field.value = asTyped(field.value);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+
   // Gradio leaves the question's field without a name when its label is not shown.
-  const nameField = () => document.querySelector("#question textarea:not([aria-label])")?.setAttribute("aria-label", "Question");
+  const nameField = () => {
+    document.querySelector("#question textarea:not([aria-label])")?.setAttribute("aria-label", "Question");
+    for (const field of document.querySelectorAll("#conversation .edit-textarea")) unescapeField(field);
+  };
   new MutationObserver(nameField).observe(document.documentElement, { childList: true, subtree: true });
 
   const moveHead = (audio) => {
