@@ -174,6 +174,10 @@ def split_of(row: Row) -> str:
     return "dev" if row["package"] in DEV_PACKAGES or row["split"] == "dev" else "train"
 
 
+READ_AGAIN = {"linphone-common": "GPL-3+"}
+"""Licences that the catalogue has otherwise than the package's copyright file: there CC-BY-3.0 is for one video only."""
+
+
 def to_clip(row: Row, ontology: Ontology) -> Clip:
     """The manifest's form of a catalogue row."""
     origin = "npm" if row["package"].startswith("npm-") else "soundfont" if row["kind"] == "render" else "debian"
@@ -188,7 +192,7 @@ def to_clip(row: Row, ontology: Ontology) -> Clip:
         description=english(row["description"]) if row["kind"] != "speech" else "",
         seconds=float(row["duration_s"]),
         rate=int(row["sample_rate"]),
-        licence=row["licence"],
+        licence=READ_AGAIN.get(row["package"], row["licence"]),
         split=split_of(row),
         kind=row["kind"],
         language=row["language"] or ("en" if row["kind"] == "speech" else ""),
