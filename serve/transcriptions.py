@@ -123,7 +123,7 @@ def _plain(found: list[Segment], recording: Waveform) -> Response:
 
 def _verbose(found: list[Segment], recording: Waveform) -> Response:
     segments = [
-        {"id": index, "start": round(start, 2), "end": round(end, 2), "text": text}
+        {"id": index, "start": round(start, 3), "end": round(end, 3), "text": text}
         for index, (start, end, text) in enumerate(found)
     ]
     body = {
