@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alm.errors import RecordError
+from serve.roles import order_problem
 
 AUDIO_MARKER = "<audio>"
 #: Fields that an output row adds to its input row.
@@ -134,18 +135,9 @@ def _check_messages(value: Any, where: str) -> tuple[dict[str, Any], ...]:
     messages = [{"role": item["role"], "content": item["content"]} for item in value]
     if messages[-1]["role"] == "assistant":
         messages.pop()  # the reference answer of a training or test record
-    _check_order([item["role"] for item in messages], where)
+    if problem := order_problem([item["role"] for item in messages]):
+        raise RecordError(f"{where}: {problem}")
     return tuple(messages)
-
-
-def _check_order(roles: list[str], where: str) -> None:
-    turns = roles[1:] if roles[:1] == ["system"] else roles
-    wanted = ["user" if index % 2 == 0 else "assistant" for index in range(len(turns))]
-    if not turns or turns != wanted or turns[-1] != "user":
-        raise RecordError(
-            f"{where}: the roles are {', '.join(roles) or 'none'}; user and assistant must take turns, "
-            "after at most one system message, and a question by the user must be there"
-        )
 
 
 def _check_audios(value: Any, where: str, folder: Path) -> tuple[Path, ...]:
