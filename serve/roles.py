@@ -9,7 +9,7 @@ _SYSTEM = ("system", "developer")
 
 
 def order_problem(roles: Sequence[str]) -> str | None:
-    """What is wrong with the order, or None: at most one system message, then user and assistant in turns, user last."""
+    """What is wrong, or None: at most one system message, then user and assistant in turns, the user last."""
     turns = roles[1:] if roles and roles[0] in _SYSTEM else roles
     in_turns = all(role == ("assistant" if index % 2 else "user") for index, role in enumerate(turns))
     if turns and in_turns and turns[-1] == "user":

@@ -35,7 +35,6 @@ from serve.openai_schema import (
     ErrorBody,
     ModelCard,
     ModelList,
-    PromptDetails,
     UsageBody,
 )
 from serve.recordings import Opener
@@ -237,7 +236,7 @@ class _Talk:
         evidence = [plain(e) for e in answer.evidence] if self.body.include_evidence else None
         message = AnswerMessage(content=answer.text, evidence=evidence)
         choice = Choice(message=message, finish_reason=_finish(answer))
-        usage = _usage(answer, self.audio_seconds)
+        usage = UsageBody.of(vars(answer.usage), self.audio_seconds)
         return ChatResponse(id=self.id, created=self.created, model=self.model, choices=[choice], usage=usage)
 
     async def first(self, request: Request) -> Event:
@@ -262,7 +261,7 @@ class _Talk:
                 return
             yield self._chunk({}, _finish(answer), told)
             if told:
-                usage = _usage(answer, self.audio_seconds).model_dump()
+                usage = UsageBody.of(vars(answer.usage), self.audio_seconds).model_dump()
                 yield _event({**self._head(), "choices": [], "usage": usage})
             yield "data: [DONE]\n\n"
         finally:
@@ -306,19 +305,3 @@ def _event(body: Mapping[str, Any]) -> str:
 
 def _finish(answer: Answer) -> Any:
     return "length" if answer.finish == "length" else "stop"
-
-
-def _usage(answer: Answer, seconds: float) -> UsageBody:
-    used = answer.usage
-    details = PromptDetails(
-        audio_tokens=used.audio_tokens,
-        cached_tokens=used.reused_tokens,
-        text_tokens=used.prompt_tokens - used.audio_tokens,
-    )
-    return UsageBody(
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.new_tokens,
-        total_tokens=used.prompt_tokens + used.new_tokens,
-        prompt_tokens_details=details,
-        audio_seconds=round(seconds, 3),
-    )

@@ -16,17 +16,20 @@ import assistant_double
 import pytest
 from typer.testing import CliRunner
 
-import serve.batch
 import serve.cli
+import serve.stages
 from alm.audio import waveform_to_wav_bytes
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
 from serve.answering import BatchAnswerer, begun_conversation
-from serve.batch import Answerer, BatchPolicy, BatchSettings, Outcome, Ready, RecordingCache, run_batch, validate
+from serve.batch import BatchPolicy, Outcome, run_batch, validate
 from serve.journal import Journal
+from serve.manifest import BatchSettings
 from serve.rows import Line, Row, check_row
+from serve.sources import Source, open_source
+from serve.stages import Answerer, Engine, LocalEngine, Ready, RecordingCache
 
 TESTS = Path(__file__).parent
 
@@ -64,8 +67,19 @@ def double_answerer() -> Answerer:
     return assistant_double.batch_answerer(assistant_double.Assistant())  # type: ignore[no-any-return]
 
 
-def run(source: Path, target: Path, load: Callable[[], Answerer] = double_answerer, **policy: Any) -> Outcome:
-    return run_batch(source, target, BatchSettings(), BatchPolicy(**policy), load)
+def local(source: Source, load: Callable[[], Answerer], policy: BatchPolicy) -> Engine:
+    return LocalEngine(source, load(), policy.window, policy.details)
+
+
+def run(
+    source: Path,
+    target: Path,
+    load: Callable[[], Answerer] = double_answerer,
+    settings: BatchSettings = BatchSettings(),
+    **policy: Any,
+) -> Outcome:
+    rows, how = open_source(source), BatchPolicy(**policy)
+    return run_batch(rows, target, settings, how, lambda: local(rows, load, how))
 
 
 def must_not_load() -> Answerer:
@@ -109,8 +123,8 @@ def test_absolute_paths_and_blank_lines(folder: Path) -> None:
 
 def test_recordings_are_decoded_once_for_rows_in_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Path] = []
-    real = serve.batch.load_audio
-    monkeypatch.setattr(serve.batch, "load_audio", lambda path, **more: decoded.append(path) or real(path, **more))
+    real = serve.stages.load_audio
+    monkeypatch.setattr(serve.stages, "load_audio", lambda path, **more: decoded.append(path) or real(path, **more))
     run(write(folder, [a_row(i) for i in range(5)]), folder / "out.jsonl")
     assert len(decoded) == 1
     cache = RecordingCache(max_bytes=1)
@@ -213,7 +227,7 @@ def test_what_does_not_belong_together_is_refused(folder: Path) -> None:
     with pytest.raises(RecordError, match="holds the row '1', which"):
         run(write(folder, [a_row(2)], "other.jsonl"), target, load=must_not_load)
     with pytest.raises(ConfigError, match="temperature was 0.0 and is 0.7"):
-        run_batch(source, target, BatchSettings(temperature=0.7), BatchPolicy(), must_not_load)
+        run(source, target, must_not_load, BatchSettings(temperature=0.7))
     with pytest.raises(ConfigError, match="same file"):
         run(source, source, load=must_not_load)
     with pytest.raises(ConfigError, match="no regular file"):
@@ -278,8 +292,7 @@ def test_too_many_failures_in_a_row_end_the_batch(folder: Path) -> None:
     [
         (["{"], "line 1: not JSON"),
         (["[1]"], "line 1: a list"),
-        (['{"messages": []}'], "line 1: the field 'id' is None"),
-        (['{"id": true}'], "'id' is True"),
+        (['{"id": true}'], "'id' is 'True'"),
         (['{"id": ""}'], "'id' is ''"),
         (['{"id": 1}', "", '{"id": "1"}'], "line 3: the id '1' was used in line 1"),
     ],
@@ -335,8 +348,8 @@ def test_dry_run_checks_rows_and_recordings(folder: Path) -> None:
         a_row(4, "<audio>", []),
         a_row(5, audios=["clips/b.wav"]),
     ]
-    outcome = validate(write(folder, rows))
-    assert (outcome.total, outcome.answered, outcome.failed, outcome.audio_seconds) == (5, 3, 2, 3.0)
+    outcome = validate(open_source(write(folder, rows)))
+    assert (outcome.total, outcome.answered, outcome.failed, outcome.audio_seconds) == (5, 3, 2, 4.0)
     assert "row '3' (line 3): bad.wav" in outcome.problems[0]
 
 
