@@ -161,7 +161,7 @@ def _merge(
         raise ConfigError(f"{output.path}: holds rows already; --merge begins a new output")
     with ExitStack() as opened:
         journals = []
-        for number, path in enumerate(parts):
+        for number, path in enumerate(dict.fromkeys(parts)):
             part = Target(path, output.kind)
             if not (part.journal.is_file() and manifest_path(path).is_file()):
                 raise ConfigError(f"{path}: no output of a batch ending as {output.path.name} does; nothing was merged")

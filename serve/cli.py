@@ -273,9 +273,10 @@ def _rate(outcome: Outcome) -> str:
 def _left(outcome: Outcome) -> str:
     """How long the open rows will take, at the rate so far."""
     now = outcome.answered + outcome.failed
-    if not now or outcome.seconds <= 0:
+    rest = outcome.total - outcome.already - now
+    if rest and not (now and outcome.seconds):
         return "time left unknown"
-    seconds = (outcome.total - outcome.already - now) * outcome.seconds / now
+    seconds = rest * outcome.seconds / max(1, now)
     return f"{timedelta(seconds=round(seconds))} left"
 
 

@@ -8,82 +8,33 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import assistant_double
 import pytest
+from batch_helpers import a_row, double_answerer, make_clips, must_not_load, read, run, user, write
 from typer.testing import CliRunner
 
 import serve.cli
 import serve.stages
-from alm.audio import waveform_to_wav_bytes
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
 from serve.answering import BatchAnswerer, begun_conversation
-from serve.batch import BatchPolicy, Outcome, run_batch, validate
+from serve.batch import validate
 from serve.journal import Journal
 from serve.manifest import BatchSettings
 from serve.rows import Line, Row, check_row
-from serve.sources import Source, open_source
-from serve.stages import Answerer, Engine, LocalEngine, Ready, RecordingCache
+from serve.sources import open_source
+from serve.stages import Ready, RecordingCache
 
 TESTS = Path(__file__).parent
 
 
-def user(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-def a_row(
-    identity: Any, text: str = "<audio>What?", audios: Sequence[str] = ("clips/a.wav",), **more: Any
-) -> dict[str, Any]:
-    return {"id": identity, "messages": user(text), "audios": list(audios), **more}
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "clips").mkdir()
-    for name, seconds in (("a", 1.0), ("b", 2.0)):
-        (tmp_path / "clips" / f"{name}.wav").write_bytes(waveform_to_wav_bytes(tone(seconds)))
-    (tmp_path / "clips" / "bad.wav").write_bytes(b"no audio")
-    return tmp_path
-
-
-def write(folder: Path, rows: Sequence[Any], name: str = "in.jsonl") -> Path:
-    path = folder / name
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def double_answerer() -> Answerer:
-    return assistant_double.batch_answerer(assistant_double.Assistant())  # type: ignore[no-any-return]
-
-
-def local(source: Source, load: Callable[[], Answerer], policy: BatchPolicy) -> Engine:
-    return LocalEngine(source, load(), policy.window, policy.details)
-
-
-def run(
-    source: Path,
-    target: Path,
-    load: Callable[[], Answerer] = double_answerer,
-    settings: BatchSettings = BatchSettings(),
-    **policy: Any,
-) -> Outcome:
-    rows, how = open_source(source), BatchPolicy(**policy)
-    return run_batch(rows, target, settings, how, lambda: local(rows, load, how))
-
-
-def must_not_load() -> Answerer:
-    raise AssertionError("the model was loaded though no row was open")
+    return make_clips(tmp_path)
 
 
 # --- rows in, rows out ---
@@ -112,7 +63,8 @@ def test_details_and_reference_answers(folder: Path) -> None:
     (row,) = read(target)
     assert row["answer"].endswith("You asked: What?") and row["messages"][-1]["content"] == "A tone."
     assert row["finish"] == "stop" and row["usage"]["audio_tokens"] == 16
-    assert row["evidence"][0]["tags"][0]["label"] == "dog bark"
+    assert row["evidence"][0]["tags"][0]["label"] == "dog bark" and row["asked"] == []
+    assert run(folder / "in.jsonl", target, load=must_not_load, details=True).already == 1, "and it is known again"
 
 
 def test_absolute_paths_and_blank_lines(folder: Path) -> None:
@@ -168,11 +120,19 @@ def test_damage_elsewhere_is_refused_and_named(folder: Path) -> None:
             run(source, target, load=must_not_load)
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("times", "ending"),
+    [
+        (3, ".jsonl"),
+        pytest.param(20, ".jsonl", marks=pytest.mark.slow),
+        pytest.param(20, ".csv", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, ending: str, folder: Path) -> None:
     """SIGKILL again and again; the end is byte for byte what an undisturbed run writes."""
     rows = [a_row(i, f"<audio>Question {i}?", [f"clips/{'ab'[i % 2]}.wav"]) for i in range(20 * times)]
-    source, target, calm = write(folder, rows), folder / "out.jsonl", folder / "calm.jsonl"
+    source, target, calm = write(folder, rows), folder / f"out{ending}", folder / f"calm{ending}"
+    journal = target if ending == ".jsonl" else folder / f"out{ending}.journal.jsonl"
 
     def start(to: Path, delay: float) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(TESTS / "cli_with_double.py"), str(delay), "batch", str(source), str(to), "-q"]
@@ -183,8 +143,8 @@ def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: 
     chance, kills = random.Random(7), 0
     while kills < times:
         with start(target, 0.002) as running:
-            before = target.stat().st_size if target.exists() else 0
-            while running.poll() is None and (not target.exists() or target.stat().st_size == before):
+            before = journal.stat().st_size if journal.exists() else 0
+            while running.poll() is None and (not journal.exists() or journal.stat().st_size == before):
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 0.1))
             kills += running.poll() is None
@@ -193,6 +153,7 @@ def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: 
             break
     assert start(target, 0.0).wait(60) == 0
     assert kills == times and target.read_bytes() == calm.read_bytes()
+    assert len(target.read_bytes().splitlines()) == len(rows) + (ending == ".csv")
 
 
 def test_a_full_disk_leaves_whole_rows_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
