@@ -19,7 +19,7 @@ from serve.manifest import BatchSettings, check_settings, manifest_path
 from serve.rows import Line, fingerprint
 from serve.sources import Source
 from serve.stages import Engine, Finished, RecordingCache
-from serve.writers import Target, open_target, pairs_of, write_output
+from serve.writers import Target, open_target, pairs_of, target_of, write_output
 
 _MAX_PROBLEMS_KEPT = 100
 _VERDICTS_KEPT = 65536
@@ -162,9 +162,9 @@ def _merge(
     with ExitStack() as opened:
         journals = []
         for number, path in enumerate(dict.fromkeys(parts)):
-            part = Target(path, output.kind)
-            if not (part.journal.is_file() and manifest_path(path).is_file()):
-                raise ConfigError(f"{path}: no output of a batch ending as {output.path.name} does; nothing was merged")
+            part = target_of(path, source)
+            if part.direct != output.direct or not (part.journal.is_file() and manifest_path(path).is_file()):
+                raise ConfigError(f"{path}: no output of a batch that {output.path.name} can begin with")
             check_settings(path, settings, fresh=False)
             journals.append(opened.enter_context(Journal(part.journal, compact=not part.direct)))
             index.read_done(journals[-1].entries(), number)

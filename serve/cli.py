@@ -155,10 +155,12 @@ def batch(
 ) -> None:
     """Answer a file of questions; run it again to go on where it stopped.
 
-    Rows are `{"id", "messages", "audios"}` (`<audio>` in a user message marks each recording) or simply
-    `{"id", "audio", "question"}`, as lines of JSON, a JSON list, CSV or Parquet; entries of OpenAQA and lines of
-    OpenAI's Batch API are understood as well. Paths are relative to the input file. The output has a row for each
-    row, with `answer` or `error`. Exit code 0: all answered; 1: some rows failed; 2: nothing could be done.
+    Rows are `{"id", "messages", "audios"}`, where `<audio>` marks a recording,
+    or simply `{"id", "audio", "question"}`: lines of JSON, a JSON list, CSV or
+    Parquet. Entries of OpenAQA and lines of OpenAI's Batch API are understood,
+    too. Paths are relative to the input file. A row comes out for each row, with
+    `answer` or `error`.
+    Exit code 0: all answered; 1: some rows failed; 2: nothing could be done.
 
     \b
     alm batch questions.jsonl answers.jsonl

@@ -8,6 +8,7 @@ reachable under the same paths everywhere.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -53,7 +54,7 @@ class RayEngine:
             if not spans:
                 return
             if not ray.is_initialized():
-                ray.init(include_dashboard=False, log_to_driver=False)
+                _start(ray)
                 at_end.callback(ray.shutdown)
             ray.data.DataContext.get_current().enable_progress_bars = False
             ray.data.DataContext.get_current().execution_options.preserve_order = True
@@ -64,10 +65,14 @@ class RayEngine:
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=self.workers),
             )
-            with self.spool.open("rb") as spool:
-                for result in results.iter_rows():
-                    for raw in json.loads(str(result["finished"])):
-                        yield _line(spool.readline()), Finished(**raw)
+            try:
+                with self.spool.open("rb") as spool:
+                    for result in results.iter_rows():
+                        for raw in json.loads(str(result["finished"])):
+                            yield _line(spool.readline()), Finished(**raw)
+            except ray.exceptions.RayError as error:
+                last = str(error).strip().splitlines()[-1][:300]
+                raise ConfigError(f"Ray gave up ({last}); try --engine local, or look into Ray's logs") from None
 
 
 class _Worker:
@@ -97,13 +102,22 @@ class _Worker:
 def ray_module() -> Any:
     """`ray` with Ray Data, imported when it is asked for. Raises: ConfigError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
         import ray.data
+        import ray.exceptions
     except ImportError:
         raise ConfigError("--engine ray needs Ray Data: pip install 'alm[ray]', or use --engine local") from None
     return ray
+
+
+def _start(ray: Any) -> None:
+    """A local Ray, or the cluster that RAY_ADDRESS names. Raises: ConfigError."""
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    except Exception as error:  # Ray raises bare ones
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise ConfigError(f"Ray could not be started ({reason}); try again, or --engine local") from None
 
 
 def _spooled(lines: Iterator[Line], spool: Path, rows: int) -> list[_Span]:

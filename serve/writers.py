@@ -16,6 +16,7 @@ from serve.readers import pyarrow_modules
 from serve.rows import ADDED_FIELDS, Line
 from serve.sources import Source
 
+Kind = Literal["jsonl", "csv", "parquet", "openai"]
 #: An input row and its entry in the journal.
 Pair = tuple[Line, Mapping[str, Any]]
 _MAX_COLUMNS = 1000
@@ -27,7 +28,7 @@ class Target:
     """Where a batch writes, and how."""
 
     path: Path
-    kind: Literal["jsonl", "csv", "parquet", "openai"]
+    kind: Kind
 
     @property
     def direct(self) -> bool:
@@ -49,20 +50,22 @@ def open_target(path: Path, source: Source) -> Target:
         raise ConfigError(f"{path}: input and output are the same file; choose another output")
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path}: no regular file; answers are kept in one so that a batch can go on")
-    ending = path.suffix.lower()
-    kind: Literal["jsonl", "csv", "parquet", "openai"] = "jsonl"
-    if ending in (".csv", ".parquet"):
-        kind = "csv" if ending == ".csv" else "parquet"
-        if source.dialect == "openai":
-            raise ConfigError(f"{path}: requests of OpenAI's Batch API are answered by lines; call it .jsonl")
-        if kind == "parquet":
-            pyarrow_modules()  # better now than after the last answer
-    elif source.dialect == "openai":
-        kind = "openai"
-    target = Target(path, kind)
+    target = target_of(path, source)
+    if target.kind == "parquet":
+        pyarrow_modules()  # better now than after the last answer
     if path.exists() and not target.journal.exists():
         raise ConfigError(f"{path}: there already, without {target.journal.name} beside it; choose another output")
     return target
+
+
+def target_of(path: Path, source: Source) -> Target:
+    """By the ending of a path, which may not be there. Raises: ConfigError."""
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet"):
+        return Target(path, "openai" if source.dialect == "openai" else "jsonl")
+    if source.dialect == "openai":
+        raise ConfigError(f"{path}: requests of OpenAI's Batch API are answered by lines; call it .jsonl")
+    return Target(path, "csv" if ending == ".csv" else "parquet")
 
 
 def write_output(
@@ -75,7 +78,7 @@ def write_output(
         model: what OpenAI's responses say.
 
     Raises:
-        ConfigError: the rows have too many different fields for a table.
+        ConfigError: the rows do not fit into a table.
     """
     names = list(columns)
     if len(names) >= _MAX_COLUMNS and target.kind != "openai":
@@ -102,10 +105,7 @@ def _write_csv(path: Path, names: list[str], added: list[str], pairs: Iterable[P
 def _write_parquet(path: Path, source: Source, names: list[str], added: list[str], pairs: Iterable[Pair]) -> None:
     """Columns of a Parquet input keep their types; all others are texts."""
     arrow, parquet = pyarrow_modules()
-    known = {}
-    if source.container == "parquet":
-        own = parquet.read_schema(source.path)
-        known = {name: own.field(name).type for name in own.names if own.field(name).type != arrow.null()}
+    known = _kept_types(source) if source.container == "parquet" else {}
     schema = arrow.schema([(_cell(name), known.get(name, arrow.string())) for name in [*names, *added]])
 
     def row(line: Line, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,9 +113,29 @@ def _write_parquet(path: Path, source: Source, names: list[str], added: list[str
         return {**fields, **dict(zip(added, _added_cells(entry, added), strict=True))}
 
     rows = (row(*pair) for pair in pairs)
-    with parquet.ParquetWriter(path, schema) as writer:
-        while chunk := list(islice(rows, _PARQUET_ROWS)):
-            writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
+    try:
+        with parquet.ParquetWriter(path, schema) as writer:
+            while chunk := list(islice(rows, _PARQUET_ROWS)):
+                writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
+    except arrow.ArrowException as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(
+            f"{path.name.removesuffix('.tmp')}: cannot be written as Parquet ({reason}); the answers are kept beside "
+            "it: give a new OUT.csv and --merge this one"
+        ) from None
+
+
+def _kept_types(source: Source) -> dict[str, Any]:
+    """Types of a Parquet input's columns; ids that are numbers become texts where some rows had none."""
+    arrow, parquet = pyarrow_modules()
+    with parquet.ParquetFile(source.path) as file:
+        own = file.schema_arrow
+        known = {name: own.field(name).type for name in own.names if own.field(name).type != arrow.null()}
+        if "id" in known and not arrow.types.is_string(known["id"]):
+            batches = file.iter_batches(columns=["id"])
+            if any(batch.column(0).null_count for batch in batches):
+                del known["id"]
+    return known
 
 
 def _write_lines(path: Path, pairs: Iterable[Pair], model: str) -> None:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
 from serve.answering import BatchAnswerer, begun_conversation
-from serve.batch import validate
+from serve.batch import BatchPolicy, run_batch, validate
 from serve.journal import Journal
 from serve.manifest import BatchSettings
 from serve.rows import Line, Row, check_row
 from serve.sources import open_source
-from serve.stages import Ready, RecordingCache
+from serve.stages import Finished, Ready, RecordingCache
 
 TESTS = Path(__file__).parent
 
@@ -230,6 +231,19 @@ def test_stop_on_error_keeps_what_was_done(folder: Path) -> None:
     with pytest.raises(AudioError, match=r"none\.wav"):
         run(source, target, stop_on_error=True)
     assert [row["id"] for row in read(target)] == [1]
+
+
+def test_stop_on_error_of_an_engine_elsewhere(folder: Path) -> None:
+    """Which can tell what the error was, but not hand it over."""
+    source, target = open_source(write(folder, [a_row(1), a_row(2)])), folder / "out.jsonl"
+
+    def engine(lines: Iterator[Line]) -> Iterator[tuple[Line, Finished]]:
+        for line in lines:
+            yield line, Finished({"error": {"type": "AudioError", "message": "bad.wav: too short"}})
+
+    with pytest.raises(RecordError, match=r"row '1' \(line 1\): bad\.wav: too short"):
+        run_batch(source, target, BatchSettings(), BatchPolicy(stop_on_error=True), lambda: engine)
+    assert run_batch(source, target, BatchSettings(), BatchPolicy(), lambda: engine).failed == 2
 
 
 def test_a_bug_in_one_row_does_not_end_the_batch(folder: Path) -> None:

@@ -6,6 +6,8 @@ import base64
 import csv
 import json
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,21 @@ def test_parquet_keeps_types(folder: Path) -> None:
     assert [{key: row[key] for key in rows[0]} for row in done] == rows
     assert done[0]["answer"] and done[0]["error"] is None and json.loads(done[0]["usage"])["audio_tokens"] == 16
     assert done[1]["answer"] is None and "AudioError" in done[1]["error"]
+
+
+def test_parquet_of_other_types(folder: Path) -> None:
+    """Numbers as ids, some of them missing; types that JSON does not know."""
+    when, cents = datetime(2026, 1, 2, 3, 4, 5), Decimal("1.50")
+    rows = [{"id": i, "question": "What?", "when": when, "cents": cents, "raw": b"\xff"} for i in (1, None)]
+    source = write_parquet(folder / "in.parquet", rows)
+    for target in (folder / "out.parquet", folder / "out.csv", folder / "out.jsonl"):
+        assert run(source, target).answered == 2
+        assert run(source, target, load=must_not_load).already == 2
+    done = read_parquet(folder / "out.parquet")
+    assert done[0]["id"] == "1" and len(done[1]["id"]) == 32
+    assert [(row["when"], row["cents"], row["raw"]) for row in done] == [(when, cents, b"\xff")] * 2
+    run(write_parquet(folder / "whole.parquet", rows[:1]), folder / "whole.out.parquet")
+    assert read_parquet(folder / "whole.out.parquet")[0]["id"] == 1
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

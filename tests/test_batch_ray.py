@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_helpers import a_row, make_clips, read, run, write
+from batch_helpers import a_row, make_clips, run, write
 
 from alm.errors import ConfigError
 from serve.manifest import BatchSettings, model_hashes
@@ -27,19 +27,13 @@ def test_ray_answers_as_this_process_does(tmp_path: Path) -> None:
     run(source, calm)
     run(source, target, settings=BatchSettings(**model_hashes("tiny", None)), limit_rows=7)
 
-    def start(*more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(TESTS / "cli_with_double.py"), "0", "batch", str(source), str(target)]
-        command += ["--engine", "ray", "--window", "4", "--workers", "2", *more]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-
-    done = start()
+    command = [sys.executable, str(TESTS / "cli_with_double.py"), "0", "batch", str(source), str(target)]
+    command += ["--engine", "ray", "--window", "4", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1 and "18 rows answered, 5 failed, 7 were done before" in done.stderr, done.stderr[-3000:]
     assert target.read_bytes() == calm.read_bytes()
     assert not (folder / "out.jsonl.spool.jsonl").exists()
-    stopped = start("--retry-errors", "--on-error", "stop")
-    assert stopped.returncode == 2 and "bad.wav" in stopped.stderr, stopped.stderr[-3000:]
-    assert all("answer" in row for row in read(target)), "failed ones were taken out before"
 
 
 def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

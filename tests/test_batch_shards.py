@@ -82,6 +82,15 @@ def test_merged_shards_are_as_one_run(ending: str, folder: Path) -> None:
         run(source, merged, load=must_not_load, merge=tuple(parts))
 
 
+def test_tables_are_merged_into_another_kind_of_table(folder: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source = write(folder, rows_of(5))
+    run(source, folder / "a.parquet")
+    assert run(source, folder / "b.csv", load=must_not_load, merge=(folder / "a.parquet",)).already == 5
+    run(source, folder / "c.csv")
+    assert (folder / "b.csv").read_bytes() == (folder / "c.csv").read_bytes()
+
+
 def test_what_the_shards_lack_is_answered_after_the_merge(folder: Path) -> None:
     source, part = write(folder, rows_of(20)), folder / "part.jsonl"
     done = run(source, part, shard=Shard(1, 2)).answered
@@ -108,9 +117,9 @@ def test_parts_that_do_not_belong_are_refused(folder: Path) -> None:
         run(other, folder / "new.jsonl", load=must_not_load, merge=(part,))
     with pytest.raises(ConfigError, match=r"part\.jsonl: begun with other settings \(seed was 0 and is 1\)"):
         run(source, target, must_not_load, BatchSettings(seed=1), merge=(part,))
-    with pytest.raises(ConfigError, match="no output of a batch"):
+    with pytest.raises(ConfigError, match="no output of a batch that"):
         run(source, folder / "new2.jsonl", load=must_not_load, merge=(folder / "none.jsonl",))
-    with pytest.raises(ConfigError, match=r"no output of a batch ending as out\.csv"):
+    with pytest.raises(ConfigError, match=r"that out\.csv can begin with"):
         run(source, folder / "out.csv", load=must_not_load, merge=(part,))
 
 
