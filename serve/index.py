@@ -26,7 +26,7 @@ CREATE TABLE done
   (key BLOB PRIMARY KEY, id BLOB, print BLOB, failed INTEGER, file INTEGER, place INTEGER) WITHOUT ROWID;
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-PRAGMA cache_size = -65536;
+PRAGMA cache_size = -16384;
 """
 
 

@@ -100,7 +100,8 @@ def test_a_second_run_answers_only_what_is_open(folder: Path) -> None:
     assert run(source, target, load=must_not_load).already == 5
 
 
-def test_a_torn_last_line_is_repaired_wherever_it_was_torn(folder: Path) -> None:
+def test_a_torn_last_line_is_repaired_wherever_it_was_torn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.journal.os.fsync", lambda _: None)  # hundreds of runs; nobody pulls the plug here
     source, target = write(folder, [a_row("ä", "<audio>Größe?"), a_row(2)]), folder / "out.jsonl"
     run(source, target)
     whole = target.read_bytes()
@@ -155,6 +156,22 @@ def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, ending: 
     assert start(target, 0.0).wait(60) == 0
     assert kills == times and target.read_bytes() == calm.read_bytes()
     assert len(target.read_bytes().splitlines()) == len(rows) + (ending == ".csv")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(folder: Path) -> None:
+    """What is known of 200,000 rows lies on disk; a table of their ids and hashes in memory took 80 MB more."""
+    most_bytes = {}
+    for count in (1_000, 200_000):
+        source, target = folder / f"{count}.jsonl", folder / f"{count}.out.jsonl"
+        with source.open("w") as file:
+            file.writelines(json.dumps(a_row(f"row {i}", f"Question {i}?", [])) + "\n" for i in range(count))
+        command = [sys.executable, str(TESTS / "cli_with_double.py"), "0", "batch", str(source), str(target), "-q"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+        _, status, used = os.wait4(subprocess.Popen(command, env=environment).pid, 0)
+        assert status == 0 and len(target.read_bytes().splitlines()) == count
+        most_bytes[count] = used.ru_maxrss * 1024
+    assert most_bytes[200_000] - most_bytes[1_000] < 40 * 2**20, most_bytes
 
 
 def test_a_full_disk_leaves_whole_rows_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
