@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -195,17 +195,18 @@ class _Runner:
 
     def run(self, lines: Iterator[Line], engine: Engine) -> None:
         started = time.monotonic()
-        try:
-            for number, (line, finished) in enumerate(engine(islice(lines, self.policy.limit_rows)), start=1):
-                if finished.problem is not None and self.policy.stop_on_error:
-                    raise finished.cause or RecordError(f"{line.where}: {finished.problem}")
-                self.journal.append(self._output_row(line, finished))
-                if number % self.policy.window == 0:
-                    self.journal.sync()
-                self.outcome.seconds = time.monotonic() - started
-                self._count(line, finished)
-        finally:
-            self.journal.sync()
+        with closing(engine(islice(lines, self.policy.limit_rows))) as results:
+            try:
+                for number, (line, finished) in enumerate(results, start=1):
+                    if finished.problem is not None and self.policy.stop_on_error:
+                        raise finished.cause or RecordError(f"{line.where}: {finished.problem}")
+                    self.journal.append(self._output_row(line, finished))
+                    if number % self.policy.window == 0:
+                        self.journal.sync()
+                    self.outcome.seconds = time.monotonic() - started
+                    self._count(line, finished)
+            finally:
+                self.journal.sync()
 
     def _output_row(self, line: Line, finished: Finished) -> dict[str, Any]:
         """The input row and either the answer or the error; or what stands for it until the output is written."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from alm.errors import ConfigError
 from serve.rows import Line
-from serve.stages import Answerer, Finished, Opens, RecordingCache, Window, answered, ready_or_error
+from serve.stages import Answerer, Finished, Opens, RecordingCache, Results, Window, answered, ready_or_error
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RayEngine:
     details: bool
     workers: int = 1
 
-    def __call__(self, lines: Iterator[Line]) -> Iterator[tuple[Line, Finished]]:
+    def __call__(self, lines: Iterator[Line]) -> Results:
         ray = ray_module()
         with ExitStack() as at_end:
             at_end.callback(self.spool.unlink, missing_ok=True)

@@ -109,8 +109,12 @@ def parquet_records(path: Path) -> Iterator[Record]:
 
 def folder_records(folder: Path, question: str) -> Iterator[Record]:
     """The recordings under a folder by name, each with the question; other files do not count. Raises: RecordError."""
+
+    def refuse(error: OSError) -> None:
+        raise RecordError(f"{error.filename}: cannot be read ({error.strerror}); check the rights") from None
+
     number = 0
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         folders.sort()
         for name in sorted(files):
             if Path(name).suffix.lower() in AUDIO_SUFFIXES:

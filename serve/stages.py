@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 #: Answers the questions of some rows: the place of each among them with its answer or its error, in any order.
 Answerer = Callable[[Sequence["Ready"]], Iterator[tuple[int, "Answer | Exception"]]]
-#: From open lines to finished rows in the same order.
-Engine = Callable[[Iterator[Line]], Iterator[tuple[Line, "Finished"]]]
+Results = Generator[tuple[Line, "Finished"], None, None]
+#: From open lines to finished rows in the same order; closing them early ends the work.
+Engine = Callable[[Iterator[Line]], Results]
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class LocalEngine:
     window: int
     details: bool
 
-    def __call__(self, lines: Iterator[Line]) -> Iterator[tuple[Line, Finished]]:
+    def __call__(self, lines: Iterator[Line]) -> Results:
         recordings = RecordingCache()
         for window in windows(lines, self.source, self.window, recordings):
             yield from answered(window, self.answer, self.details)

@@ -28,7 +28,7 @@ from serve.journal import Journal
 from serve.manifest import BatchSettings
 from serve.rows import Line, Row, check_row
 from serve.sources import open_source
-from serve.stages import Finished, Ready, RecordingCache
+from serve.stages import Finished, Ready, RecordingCache, Results
 
 TESTS = Path(__file__).parent
 
@@ -254,7 +254,7 @@ def test_stop_on_error_of_an_engine_elsewhere(folder: Path) -> None:
     """Which can tell what the error was, but not hand it over."""
     source, target = open_source(write(folder, [a_row(1), a_row(2)])), folder / "out.jsonl"
 
-    def engine(lines: Iterator[Line]) -> Iterator[tuple[Line, Finished]]:
+    def engine(lines: Iterator[Line]) -> Results:
         for line in lines:
             yield line, Finished({"error": {"type": "AudioError", "message": "bad.wav: too short"}})
 
