@@ -175,7 +175,7 @@ def split_of(row: Row) -> str:
 
 
 READ_AGAIN = {"linphone-common": "GPL-3+"}
-"""Licences that the catalogue has otherwise than the package's copyright file: there CC-BY-3.0 is for one video only."""
+"""Licences that the catalogue has otherwise than the package: its copyright file has CC-BY-3.0 for one video only."""
 
 
 def to_clip(row: Row, ontology: Ontology) -> Clip:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from alm.batching import BatchDecoder, Request, Sampling, answer_all
 from alm.conversation import Answer, Conversation, Prepared, Usage
 from alm.messages import from_row, parts_of
-from serve.batch import BatchSettings, Ready
+from serve.manifest import BatchSettings
+from serve.pieces import TextPieces
+from serve.rows import Row
+from serve.stages import Ready
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -23,6 +26,7 @@ class _Open:
     """A row that is being answered."""
 
     place: int
+    row: Row
     ready: Prepared
     encoded: int
     started: float
@@ -33,7 +37,7 @@ class BatchAnswerer:
     """Answers rows with one assistant; each row is a conversation of its own, begun with the same seed.
 
     Rows about the same recordings follow each other, so that each recording is encoded once and what was read of it
-    serves all of its questions. Satisfies `serve.batch.Answerer`.
+    serves all of its questions. Satisfies `serve.stages.Answerer`.
     """
 
     assistant: Assistant
@@ -65,19 +69,31 @@ class BatchAnswerer:
         for place in sorted(range(len(rows)), key=about):
             started, before = time.perf_counter(), self.assistant.ears.encoded
             try:
-                messages = from_row(rows[place].row.messages, rows[place].recordings)
-                chat, question = begun_conversation(self.assistant, messages)
-                ready = chat.prepare_parts(question, self.settings.max_new_tokens)
+                sampling = self._sampling(rows[place].row)
+                chat, question = begun_conversation(
+                    self.assistant, _messages(rows[place]), rows[place].row.wishes.evidence
+                )
+                ready = chat.prepare_parts(question, sampling.max_new_tokens)
             except Exception as error:  # a row must not take the other rows with it
                 failed.append((place, error))
                 continue
-            sampling = Sampling(self.settings.max_new_tokens, self.settings.temperature, self.settings.seed)
             request = Request(ready.prompt, sampling)
-            self._open[request] = _Open(place, ready, self.assistant.ears.encoded - before, started)
+            self._open[request] = _Open(place, rows[place].row, ready, self.assistant.ears.encoded - before, started)
             yield request
 
+    def _sampling(self, row: Row) -> Sampling:
+        """The settings of the batch, but for what the row wishes itself."""
+        own, common = row.wishes, self.settings
+        return Sampling(
+            own.max_new_tokens or common.max_new_tokens,
+            common.temperature if own.temperature is None else own.temperature,
+            common.seed if own.seed is None else own.seed,
+            {} if own.top_p in (None, 1.0) else {"top_p": own.top_p},
+        )
+
     def _answer(self, request: Request, done: _Open) -> Answer:
-        text = self.assistant.processor.tokenizer.decode(request.new_ids, skip_special_tokens=True).strip()
+        pieces = TextPieces(self.assistant.processor.tokenizer, done.row.wishes.stop)
+        pieces.add(request.new_ids, last=True)
         seconds = time.perf_counter() - done.started
         usage = Usage.of(
             request.prompt,
@@ -88,7 +104,15 @@ class BatchAnswerer:
             first_token_seconds=request.first_token_seconds,
             seconds=seconds,
         )
-        return Answer(text, done.ready.evidence, usage, request.finish, done.ready.asked)
+        finish = "stop" if pieces.stopped else request.finish
+        return Answer(pieces.text.strip(), done.ready.evidence, usage, finish, done.ready.asked)
+
+
+def _messages(own: Ready) -> list[dict[str, Any]]:
+    """Of a row that marks its recordings, or of one whose messages hold them."""
+    if own.row.audios or not own.recordings:
+        return from_row(own.row.messages, own.recordings)
+    return list(own.row.messages)
 
 
 def begun_conversation(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +18,10 @@ from alm.terminal import console, printable, progress_bars, write_json
 from alm.weights import home
 
 if TYPE_CHECKING:
-    from serve.batch import Answerer, BatchSettings, Outcome
+    from serve.batch import BatchPolicy, Outcome
+    from serve.manifest import BatchSettings
+    from serve.sources import Source
+    from serve.stages import Answerer, Engine
 
 _ROWS_FAILED = 1
 _PROBLEMS_SHOWN = 20
@@ -132,14 +137,17 @@ def _note_open(host: str, guarded: bool) -> None:
 
 def batch(
     source: Annotated[
-        Path, typer.Argument(metavar="IN.jsonl", help="Rows with id, messages, audios.", show_default=False)
+        Path, typer.Argument(metavar="IN", help="Rows: .jsonl .json .csv .parquet; or a folder.", show_default=False)
     ],
     target: Annotated[
-        Path | None, typer.Argument(metavar="OUT.jsonl", help="The same rows with answers.", show_default=False)
+        Path | None, typer.Argument(metavar="OUT", help="Answers: .jsonl .csv .parquet", show_default=False)
     ] = None,
     preset: Preset = "tiny",
     adapter: Adapter = None,
     evidence: EvidenceSwitch = None,
+    question: Annotated[
+        str | None, typer.Option(help="What to ask about each recording of a folder.", show_default=False)
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=8192, help="Longest answer in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 takes the likeliest token.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="For temperatures above 0; the same for each row.")] = 0,
@@ -147,37 +155,56 @@ def batch(
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try failed rows again.")] = False,
     details: Annotated[bool, typer.Option("--details", help="Add usage and evidence to each row.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Answer at most so many rows now.")] = None,
+    shard: Annotated[str, typer.Option(help="Only a part of the rows: 1/4 to 4/4.", metavar="I/N")] = "1/1",
+    merge: Annotated[
+        list[Path] | None, typer.Option(help="Begin with the rows of this output; may be given again.", metavar="PART")
+    ] = None,
     rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = 16,
     window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who runs the model.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Models that Ray runs at the same time.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check rows and recordings, write nothing.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Answer a file of questions; run it again to go on where it stopped.
 
-    Rows are `{"id", "messages", "audios"}`, one per line: `<audio>` in a user message marks each recording,
-    paths in `audios` are relative to the input file. The output has the same rows plus `answer`, or `error`.
+    Rows are `{"id", "messages", "audios"}`, where `<audio>` marks a recording,
+    or simply `{"id", "audio", "question"}`: lines of JSON, a JSON list, CSV or
+    Parquet. Entries of OpenAQA and lines of OpenAI's Batch API are understood,
+    too. Paths are relative to the input file. A row comes out for each row, with
+    `answer` or `error`.
     Exit code 0: all answered; 1: some rows failed; 2: nothing could be done.
 
     \b
     alm batch questions.jsonl answers.jsonl
-    alm batch questions.jsonl --dry-run
-    alm batch questions.jsonl answers.jsonl --retry-errors
+    alm batch recordings/ answers.csv --question "What do you hear?"
+    alm batch questions.csv --dry-run
+    alm batch questions.parquet answers.parquet --retry-errors
+    alm batch questions.jsonl part1.jsonl --shard 1/2        (and 2/2 on another machine)
+    alm batch questions.jsonl answers.jsonl --merge part1.jsonl --merge part2.jsonl
     """
-    from serve.batch import BatchPolicy, BatchSettings, run_batch, validate
+    from serve.batch import BatchPolicy, run_batch, validate
+    from serve.index import Shard
+    from serve.manifest import BatchSettings, model_hashes
+    from serve.sources import open_source
 
+    rows, part = open_source(source, question), Shard.parse(shard)
     if dry_run:
         with _progress("checking", quiet=quiet or as_json) as on_row:
-            outcome = validate(source, on_row)
+            outcome = validate(rows, part, on_row)
         _finish(outcome, "usable", as_json=as_json, quiet=quiet, code=2)
         return
     if target is None:
-        raise ConfigError("the output file is missing: alm batch IN.jsonl OUT.jsonl")
+        raise ConfigError("the output file is missing: alm batch IN OUT")
     chosen = str(adapter.resolve()) if adapter else None
-    settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed)
-    policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit)
+    hashes = model_hashes(preset, adapter)
+    settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed, **hashes)
+    merged = tuple(merge or ())
+    policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit, shard=part, merge=merged)
+    load = partial(_engine, engine, rows, target, settings, policy, rows_at_once, workers)
     with _progress("answering", quiet=quiet or as_json) as on_row:
-        outcome = run_batch(source, target, settings, policy, lambda: _answerer(settings, rows_at_once), on_row)
+        outcome = run_batch(rows, target, settings, policy, load, on_row)
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
 
@@ -213,6 +240,26 @@ def parse_auth(text: str | None, host: str, *, share: bool = False) -> tuple[str
     return user, password
 
 
+def _engine(
+    name: str,
+    source: Source,
+    target: Path,
+    settings: BatchSettings,
+    policy: BatchPolicy,
+    rows_at_once: int,
+    workers: int,
+) -> Engine:
+    details = policy.details or source.dialect == "openai"  # whose responses tell usage and why an answer ended
+    if name == "ray":
+        from serve.on_ray import RayEngine
+
+        spool = target.with_name(target.name + ".spool.jsonl").resolve()
+        return RayEngine(source, partial(_answerer, settings, rows_at_once), spool, policy.window, details, workers)
+    from serve.stages import LocalEngine
+
+    return LocalEngine(source, _answerer(settings, rows_at_once), policy.window, details)
+
+
 def _answerer(settings: BatchSettings, rows_at_once: int) -> Answerer:
     from serve.answering import BatchAnswerer
 
@@ -239,7 +286,7 @@ def _progress(what: str, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
             now = time.monotonic()
             if not quiet and not screen.is_terminal and now - last >= _PLAIN_PROGRESS_SECONDS:
                 last = now
-                screen.print(f"{what}: {done} of {outcome.total} rows, {_rate(outcome)}")
+                screen.print(f"{what}: {done} of {outcome.total} rows, {_rate(outcome)}, {_left(outcome)}")
 
         yield on_row
 
@@ -250,6 +297,16 @@ def _rate(outcome: Outcome) -> str:
         return f"0 rows/s{failed}"
     rows = (outcome.answered + outcome.failed) / outcome.seconds
     return f"{rows:.2f} rows/s, {outcome.audio_seconds / outcome.seconds:.1f} s of audio/s{failed}"
+
+
+def _left(outcome: Outcome) -> str:
+    """How long the open rows will take, at the rate so far."""
+    now = outcome.answered + outcome.failed
+    rest = outcome.total - outcome.already - now
+    if rest and not (now and outcome.seconds):
+        return "time left unknown"
+    seconds = rest * outcome.seconds / max(1, now)
+    return f"{timedelta(seconds=round(seconds))} left"
 
 
 def _finish(outcome: Outcome, what: str, *, as_json: bool, quiet: bool, code: int) -> None:

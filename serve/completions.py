@@ -20,7 +20,7 @@ from alm.errors import AlmError
 from alm.terminal import plain
 from serve.engine import Ended, Engine, Event, Failed, Job, Piece, QueueFullError
 from serve.metrics import Metrics
-from serve.openai_schema import AnswerMessage, ChatRequest, ChatResponse, Choice, PromptDetails, UsageBody
+from serve.openai_schema import AnswerMessage, ChatRequest, ChatResponse, Choice, UsageBody
 from serve.refusals import RefusedError, check_model, error_body, refusal_of
 from serve.server_settings import ServerSettings
 from serve.sse import EVENT_STREAM, server_sent
@@ -108,7 +108,7 @@ class _Talk:
         evidence = [plain(e) for e in answer.evidence] if self.body.include_evidence else None
         message = AnswerMessage(content=answer.text, evidence=evidence)
         choice = Choice(message=message, finish_reason=_finish(answer))
-        usage = _usage(answer, self.audio_seconds)
+        usage = UsageBody.of(vars(answer.usage), self.audio_seconds)
         return ChatResponse(id=self.id, created=self.created, model=self.model, choices=[choice], usage=usage)
 
     async def first(self, request: Request) -> Event:
@@ -133,7 +133,7 @@ class _Talk:
                 return
             yield self._chunk({}, _finish(answer), told)
             if told:
-                usage = _usage(answer, self.audio_seconds).model_dump()
+                usage = UsageBody.of(vars(answer.usage), self.audio_seconds).model_dump()
                 yield server_sent({**self._head(), "choices": [], "usage": usage})
             yield "data: [DONE]\n\n"
         finally:
@@ -169,19 +169,3 @@ class _Talk:
 
 def _finish(answer: Answer) -> Any:
     return "length" if answer.finish == "length" else "stop"
-
-
-def _usage(answer: Answer, seconds: float) -> UsageBody:
-    used = answer.usage
-    details = PromptDetails(
-        audio_tokens=used.audio_tokens,
-        cached_tokens=used.reused_tokens,
-        text_tokens=used.prompt_tokens - used.audio_tokens,
-    )
-    return UsageBody(
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.new_tokens,
-        total_tokens=used.prompt_tokens + used.new_tokens,
-        prompt_tokens_details=details,
-        audio_seconds=round(seconds, 3),
-    )

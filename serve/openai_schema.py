@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -123,6 +124,22 @@ class UsageBody(BaseModel):
     prompt_tokens_details: PromptDetails
     audio_seconds: float
     """Ours: length of the recordings of the whole conversation."""
+
+    @classmethod
+    def of(cls, used: Mapping[str, int], seconds: float) -> UsageBody:
+        """From the fields of an answer's usage and the seconds of audio."""
+        details = PromptDetails(
+            audio_tokens=used["audio_tokens"],
+            cached_tokens=used["reused_tokens"],
+            text_tokens=used["prompt_tokens"] - used["audio_tokens"],
+        )
+        return cls(
+            prompt_tokens=used["prompt_tokens"],
+            completion_tokens=used["new_tokens"],
+            total_tokens=used["prompt_tokens"] + used["new_tokens"],
+            prompt_tokens_details=details,
+            audio_seconds=round(seconds, 3),
+        )
 
 
 class AnswerMessage(BaseModel):

@@ -12,6 +12,7 @@ from alm.audio import AudioLimits, Waveform, load_audio
 from alm.errors import AudioError, ConversationError
 from serve.fetching import Fetcher
 from serve.openai_schema import AudioPart, ChatRequest, Message, TextPart
+from serve.roles import order_problem
 
 _DATA = "data:"
 
@@ -61,15 +62,8 @@ class Opener:
         return [{"role": m["role"], "content": _joined(m["content"])} if m["role"] != "user" else m for m in found]
 
     def _check(self, messages: Sequence[Message]) -> None:
-        roles = [m.role for m in messages]
-        turns = roles[1:] if roles[0] in ("system", "developer") else roles
-        if not turns or turns != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]:
-            raise ConversationError(
-                f"the roles are {', '.join(roles[:20])}; "
-                "after at most one system message, user and assistant take turns"
-            )
-        if turns[-1] != "user":
-            raise ConversationError("the last message is the assistant's; end with a question of the user")
+        if problem := order_problem([m.role for m in messages]):
+            raise ConversationError(problem)
         parts = [p for m in messages if not isinstance(m.content, str) for p in m.content]
         recordings = sum(not isinstance(p, TextPart) for p in parts)
         if recordings > self.limits.max_recordings:

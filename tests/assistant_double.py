@@ -127,7 +127,9 @@ def batch_answerer(assistant: Assistant) -> Any:
 
     def answer(rows: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         for place, ready in enumerate(rows):
-            question = ready.row.messages[-1]["content"].replace("<audio>", "")
+            content = ready.row.messages[-1]["content"]
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            question = "".join(p["text"] for p in parts if p["type"] == "text").replace("<audio>", "")
             try:
                 yield place, assistant.conversation().ask(question, ready.recordings)
             except Exception as error:

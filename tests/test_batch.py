@@ -8,68 +8,34 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import assistant_double
 import pytest
+from batch_helpers import a_row, double_answerer, make_clips, must_not_load, read, run, user, write
 from typer.testing import CliRunner
 
-import serve.batch
 import serve.cli
-from alm.audio import waveform_to_wav_bytes
+import serve.stages
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
 from serve.answering import BatchAnswerer, begun_conversation
-from serve.batch import Answerer, BatchPolicy, BatchSettings, Outcome, Ready, RecordingCache, run_batch, validate
+from serve.batch import BatchPolicy, run_batch, validate
 from serve.journal import Journal
+from serve.manifest import BatchSettings
 from serve.rows import Line, Row, check_row
+from serve.sources import open_source
+from serve.stages import Finished, Ready, RecordingCache, Results
 
 TESTS = Path(__file__).parent
 
 
-def user(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-def a_row(
-    identity: Any, text: str = "<audio>What?", audios: Sequence[str] = ("clips/a.wav",), **more: Any
-) -> dict[str, Any]:
-    return {"id": identity, "messages": user(text), "audios": list(audios), **more}
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "clips").mkdir()
-    for name, seconds in (("a", 1.0), ("b", 2.0)):
-        (tmp_path / "clips" / f"{name}.wav").write_bytes(waveform_to_wav_bytes(tone(seconds)))
-    (tmp_path / "clips" / "bad.wav").write_bytes(b"no audio")
-    return tmp_path
-
-
-def write(folder: Path, rows: Sequence[Any], name: str = "in.jsonl") -> Path:
-    path = folder / name
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def double_answerer() -> Answerer:
-    return assistant_double.batch_answerer(assistant_double.Assistant())  # type: ignore[no-any-return]
-
-
-def run(source: Path, target: Path, load: Callable[[], Answerer] = double_answerer, **policy: Any) -> Outcome:
-    return run_batch(source, target, BatchSettings(), BatchPolicy(**policy), load)
-
-
-def must_not_load() -> Answerer:
-    raise AssertionError("the model was loaded though no row was open")
+    return make_clips(tmp_path)
 
 
 # --- rows in, rows out ---
@@ -98,7 +64,8 @@ def test_details_and_reference_answers(folder: Path) -> None:
     (row,) = read(target)
     assert row["answer"].endswith("You asked: What?") and row["messages"][-1]["content"] == "A tone."
     assert row["finish"] == "stop" and row["usage"]["audio_tokens"] == 16
-    assert row["evidence"][0]["tags"][0]["label"] == "dog bark"
+    assert row["evidence"][0]["tags"][0]["label"] == "dog bark" and row["asked"] == []
+    assert run(folder / "in.jsonl", target, load=must_not_load, details=True).already == 1, "and it is known again"
 
 
 def test_absolute_paths_and_blank_lines(folder: Path) -> None:
@@ -109,8 +76,8 @@ def test_absolute_paths_and_blank_lines(folder: Path) -> None:
 
 def test_recordings_are_decoded_once_for_rows_in_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Path] = []
-    real = serve.batch.load_audio
-    monkeypatch.setattr(serve.batch, "load_audio", lambda path, **more: decoded.append(path) or real(path, **more))
+    real = serve.stages.load_audio
+    monkeypatch.setattr(serve.stages, "load_audio", lambda path, **more: decoded.append(path) or real(path, **more))
     run(write(folder, [a_row(i) for i in range(5)]), folder / "out.jsonl")
     assert len(decoded) == 1
     cache = RecordingCache(max_bytes=1)
@@ -133,7 +100,8 @@ def test_a_second_run_answers_only_what_is_open(folder: Path) -> None:
     assert run(source, target, load=must_not_load).already == 5
 
 
-def test_a_torn_last_line_is_repaired_wherever_it_was_torn(folder: Path) -> None:
+def test_a_torn_last_line_is_repaired_wherever_it_was_torn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.journal.os.fsync", lambda _: None)  # hundreds of runs; nobody pulls the plug here
     source, target = write(folder, [a_row("ä", "<audio>Größe?"), a_row(2)]), folder / "out.jsonl"
     run(source, target)
     whole = target.read_bytes()
@@ -154,11 +122,19 @@ def test_damage_elsewhere_is_refused_and_named(folder: Path) -> None:
             run(source, target, load=must_not_load)
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("times", "ending"),
+    [
+        (3, ".jsonl"),
+        pytest.param(20, ".jsonl", marks=pytest.mark.slow),
+        pytest.param(20, ".csv", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, ending: str, folder: Path) -> None:
     """SIGKILL again and again; the end is byte for byte what an undisturbed run writes."""
     rows = [a_row(i, f"<audio>Question {i}?", [f"clips/{'ab'[i % 2]}.wav"]) for i in range(20 * times)]
-    source, target, calm = write(folder, rows), folder / "out.jsonl", folder / "calm.jsonl"
+    source, target, calm = write(folder, rows), folder / f"out{ending}", folder / f"calm{ending}"
+    journal = target if ending == ".jsonl" else folder / f"out{ending}.journal.jsonl"
 
     def start(to: Path, delay: float) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(TESTS / "cli_with_double.py"), str(delay), "batch", str(source), str(to), "-q"]
@@ -169,8 +145,8 @@ def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: 
     chance, kills = random.Random(7), 0
     while kills < times:
         with start(target, 0.002) as running:
-            before = target.stat().st_size if target.exists() else 0
-            while running.poll() is None and (not target.exists() or target.stat().st_size == before):
+            before = journal.stat().st_size if journal.exists() else 0
+            while running.poll() is None and (not journal.exists() or journal.stat().st_size == before):
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 0.1))
             kills += running.poll() is None
@@ -179,6 +155,23 @@ def test_killed_at_random_moments_loses_and_doubles_nothing(times: int, folder: 
             break
     assert start(target, 0.0).wait(60) == 0
     assert kills == times and target.read_bytes() == calm.read_bytes()
+    assert len(target.read_bytes().splitlines()) == len(rows) + (ending == ".csv")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(folder: Path) -> None:
+    """What is known of 200,000 rows lies on disk; a table of their ids and hashes in memory took 80 MB more."""
+    most_bytes = {}
+    for count in (1_000, 200_000):
+        source, target = folder / f"{count}.jsonl", folder / f"{count}.out.jsonl"
+        with source.open("w") as file:
+            file.writelines(json.dumps(a_row(f"row {i}", f"Question {i}?", [])) + "\n" for i in range(count))
+        command = [sys.executable, str(TESTS / "cli_with_double.py"), "0", "batch", str(source), str(target), "-q"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+        _, status, used = os.wait4(subprocess.Popen(command, env=environment).pid, 0)
+        assert status == 0 and len(target.read_bytes().splitlines()) == count
+        most_bytes[count] = used.ru_maxrss * 1024
+    assert most_bytes[200_000] - most_bytes[1_000] < 40 * 2**20, most_bytes
 
 
 def test_a_full_disk_leaves_whole_rows_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +206,7 @@ def test_what_does_not_belong_together_is_refused(folder: Path) -> None:
     with pytest.raises(RecordError, match="holds the row '1', which"):
         run(write(folder, [a_row(2)], "other.jsonl"), target, load=must_not_load)
     with pytest.raises(ConfigError, match="temperature was 0.0 and is 0.7"):
-        run_batch(source, target, BatchSettings(temperature=0.7), BatchPolicy(), must_not_load)
+        run(source, target, must_not_load, BatchSettings(temperature=0.7))
     with pytest.raises(ConfigError, match="same file"):
         run(source, source, load=must_not_load)
     with pytest.raises(ConfigError, match="no regular file"):
@@ -257,6 +250,19 @@ def test_stop_on_error_keeps_what_was_done(folder: Path) -> None:
     assert [row["id"] for row in read(target)] == [1]
 
 
+def test_stop_on_error_of_an_engine_elsewhere(folder: Path) -> None:
+    """Which can tell what the error was, but not hand it over."""
+    source, target = open_source(write(folder, [a_row(1), a_row(2)])), folder / "out.jsonl"
+
+    def engine(lines: Iterator[Line]) -> Results:
+        for line in lines:
+            yield line, Finished({"error": {"type": "AudioError", "message": "bad.wav: too short"}})
+
+    with pytest.raises(RecordError, match=r"row '1' \(line 1\): bad\.wav: too short"):
+        run_batch(source, target, BatchSettings(), BatchPolicy(stop_on_error=True), lambda: engine)
+    assert run_batch(source, target, BatchSettings(), BatchPolicy(), lambda: engine).failed == 2
+
+
 def test_a_bug_in_one_row_does_not_end_the_batch(folder: Path) -> None:
     source, target = write(folder, [a_row(1, "<audio>explode"), a_row(2)]), folder / "out.jsonl"
     assert run(source, target).answered == 1
@@ -278,8 +284,7 @@ def test_too_many_failures_in_a_row_end_the_batch(folder: Path) -> None:
     [
         (["{"], "line 1: not JSON"),
         (["[1]"], "line 1: a list"),
-        (['{"messages": []}'], "line 1: the field 'id' is None"),
-        (['{"id": true}'], "'id' is True"),
+        (['{"id": true}'], "'id' is 'True'"),
         (['{"id": ""}'], "'id' is ''"),
         (['{"id": 1}', "", '{"id": "1"}'], "line 3: the id '1' was used in line 1"),
     ],
@@ -335,8 +340,8 @@ def test_dry_run_checks_rows_and_recordings(folder: Path) -> None:
         a_row(4, "<audio>", []),
         a_row(5, audios=["clips/b.wav"]),
     ]
-    outcome = validate(write(folder, rows))
-    assert (outcome.total, outcome.answered, outcome.failed, outcome.audio_seconds) == (5, 3, 2, 3.0)
+    outcome = validate(open_source(write(folder, rows)))
+    assert (outcome.total, outcome.answered, outcome.failed, outcome.audio_seconds) == (5, 3, 2, 4.0)
     assert "row '3' (line 3): bad.wav" in outcome.problems[0]
 
 
