@@ -73,15 +73,20 @@ def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same through the batch runner, with its files."""
     import alm
     from serve.answering import BatchAnswerer
-    from serve.batch import BatchPolicy, BatchSettings, run_batch
+    from serve.batch import BatchPolicy, run_batch
+    from serve.manifest import BatchSettings
+    from serve.sources import open_source
+    from serve.stages import LocalEngine
 
-    settings = BatchSettings(max_new_tokens=tokens)
+    settings, policy = BatchSettings(max_new_tokens=tokens), BatchPolicy()
     answerer = BatchAnswerer(alm.load("tiny"), settings)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "questions.jsonl", Path(folder) / "answers.jsonl"
         source.write_text("".join(json.dumps(a.row()) + "\n" for a in asked), encoding="utf-8")
+        rows = open_source(source, None)
+        engine = LocalEngine(rows, answerer, policy.window, policy.details)
         started = time.perf_counter()
-        run_batch(source, target, settings, BatchPolicy(), lambda: answerer)
+        run_batch(rows, target, settings, policy, lambda: engine)
         seconds = time.perf_counter() - started
         rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     return seconds, {row["id"]: row["answer"] for row in rows}
