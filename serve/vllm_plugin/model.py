@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from vllm.config import VllmConfig
 from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsMultiModal
 from vllm.model_executor.models.module_mapping import MultiModelKeys
-from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, init_vllm_registered_model, maybe_prefix
+from vllm.model_executor.models.utils import (
+    AutoWeightsLoader,
+    StageMissingLayer,
+    WeightsMapper,
+    init_vllm_registered_model,
+    maybe_prefix,
+)
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.sequence import IntermediateTensors
 
@@ -138,7 +144,8 @@ class AlmForVllm(nn.Module, SupportsMultiModal, SupportsLoRA):  # type: ignore[m
         """
         own: dict[str, Tensor] = {}
         loaded = AutoWeightsLoader(self).load_weights(self._sorted_out(weights, own), mapper=None)
-        for name in ("hearing", "fusion"):
+        hears = not isinstance(self.hearing, StageMissingLayer)  # else recordings come as audio tokens
+        for name in ("hearing", "fusion") if hears else ("fusion",):
             found = {k.removeprefix(f"{name}."): v for k, v in own.items() if k.startswith(f"{name}.")}
             result = getattr(self, name).load_state_dict(found, strict=False)
             if result.missing_keys or result.unexpected_keys:
