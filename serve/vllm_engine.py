@@ -84,11 +84,13 @@ class VllmEngine:
 
     async def _start(self, settings: VllmSettings) -> Any:
         lora = write_for_vllm(self.assistant, Path(self._folder.name))
+        from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._lora = LoRARequest(LORA_NAME, 1, str(lora)) if lora else None
-        llm = AsyncLLM.from_engine_args(engine_arguments(self.assistant, Path(self._folder.name), lora, settings))
+        arguments = engine_arguments(self.assistant, Path(self._folder.name), lora, settings)
+        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if self._lora:
             await llm.add_lora(self._lora)
         return llm

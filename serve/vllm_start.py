@@ -74,12 +74,12 @@ def write_for_vllm(assistant: Assistant, folder: Path) -> Path | None:
     return apart
 
 
-def engine_arguments(assistant: Assistant, folder: Path, lora: Path | None, settings: VllmSettings) -> Any:
-    """vLLM's `AsyncEngineArgs`: recordings come as audio tokens, so that its workers need no encoders."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
+def engine_arguments(
+    assistant: Assistant, folder: Path, lora: Path | None, settings: VllmSettings
+) -> dict[str, Any]:
+    """Arguments of vLLM's engines: recordings come as audio tokens, so that its workers need no encoders."""
     ranks = [config.r for config in assistant.model.peft_config.values()] if lora else []
-    return AsyncEngineArgs(
+    return dict(
         model=str(folder),
         dtype=str(assistant.model.dtype).removeprefix("torch."),
         max_model_len=min(assistant.preset_config.context_tokens, _positions(assistant)),
