@@ -33,7 +33,7 @@ test-slow: env-dev  ## all tests, the slow ones too
 	@$(PYTEST) --run-slow $(ARGS)
 
 test-vllm: env-vllm  ## vLLM's answers against ours, in its own environment .venv-vllm
-	@OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/vllm $(ARGS)
+	@OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/with_vllm $(ARGS)
 
 structure: env-dev  ## only the tests of the tree's rules
 	@$(BIN)/python -m pytest -q tests/test_structure.py $(ARGS)

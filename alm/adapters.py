@@ -162,7 +162,7 @@ def merged(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
     """
     from peft.tuners.lora import LoraLayer
 
-    state = _base_state(model)
+    state = {n.replace(".base_layer.", "."): t for n, t in model.state_dict().items() if ".lora_" not in n}
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and NAME in module.lora_A:
             weight: Tensor = state[f"{name}.weight"]
@@ -170,19 +170,6 @@ def merged(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
                 raise CheckpointError(f"{name} is quantised; load the model without quantisation to merge its LoRA")
             delta = module.get_delta_weight(NAME)
             state[f"{name}.weight"] = (weight.float() + delta.float()).to(weight.dtype)
-    return _plain_model(model, state)
-
-
-def without_lora(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
-    """The same model as if it had no LoRA; all weights are shared."""
-    return _plain_model(model, _base_state(model))
-
-
-def _base_state(model: AlmForConditionalGeneration) -> dict[str, Tensor]:
-    return {n.replace(".base_layer.", "."): t for n, t in model.state_dict().items() if ".lora_" not in n}
-
-
-def _plain_model(model: AlmForConditionalGeneration, state: Mapping[str, Tensor]) -> AlmForConditionalGeneration:
     with torch.device("meta"):
         plain = AlmForConditionalGeneration(model.config)
     plain.load_state_dict(state, assign=True)

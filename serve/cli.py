@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from alm.cli import Adapter, AsJson, EvidenceSwitch, Preset, Quiet, load_assistant
 from alm.errors import ConfigError
-from alm.terminal import console, printable, progress_bars, write_json
+from alm.terminal import console, printable, progress_bars, working, write_json
 
 if TYPE_CHECKING:
+    from alm.assistant import Assistant
     from serve.batch import Answerer, BatchSettings, Outcome
+    from serve.engine import Engine
+
+EngineName = Annotated[
+    Literal["transformers", "vllm"],
+    typer.Option(help="What decodes; vllm has an environment of its own (make env-vllm)."),
+]
 
 _ROWS_FAILED = 1
 _PROBLEMS_SHOWN = 20
@@ -76,6 +84,7 @@ def serve(
         list[str] | None,
         typer.Option(help="Host whose https addresses are fetched; may be given again.", show_default=False),
     ] = None,
+    engine: EngineName = "transformers",
     rows: Annotated[int, typer.Option(min=1, help="Answers that are written in step.")] = 16,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that may wait beside them.")] = 64,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer that may be asked for.")] = 512,
@@ -104,8 +113,29 @@ def serve(
     opener = Opener(limits, Fetcher(frozenset(allow_host or ())))
     settings = ServerSettings(preset, tuple(api_key or ()), max_new_tokens, min(256, max_new_tokens), opener)
     _note_open(host, bool(api_key))
+    _check_engine(engine)
     assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
-    launch(assistant, settings, host, port, rows, max_queue)
+    launch(_engine(engine, assistant, rows, max_queue), settings, host, port)
+
+
+def _check_engine(name: str) -> None:
+    """Before a model is loaded."""
+    if name == "vllm":
+        from serve.vllm_start import ensure_vllm
+
+        ensure_vllm()
+
+
+def _engine(name: str, assistant: Assistant, rows: int, most_waiting: int) -> Engine:
+    if name == "vllm":
+        from serve.vllm_engine import VllmEngine
+        from serve.vllm_start import VllmSettings
+
+        with working("starting vLLM"):
+            return VllmEngine(assistant, VllmSettings(rows=rows), most_waiting)
+    from serve.engine import TransformersEngine
+
+    return TransformersEngine(assistant, rows, most_waiting)
 
 
 def _note_open(host: str, guarded: bool) -> None:
@@ -136,6 +166,7 @@ def batch(
     rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = 16,
     window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check rows and recordings, write nothing.")] = False,
+    engine: EngineName = "transformers",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -162,8 +193,10 @@ def batch(
     chosen = str(adapter.resolve()) if adapter else None
     settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed)
     policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit)
-    with _progress("answering", quiet=quiet or as_json) as on_row:
-        outcome = run_batch(source, target, settings, policy, lambda: _answerer(settings, rows_at_once), on_row)
+    with ExitStack() as stack, _progress("answering", quiet=quiet or as_json) as on_row:
+        outcome = run_batch(
+            source, target, settings, policy, lambda: _answerer(settings, rows_at_once, engine, stack), on_row
+        )
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
 
@@ -186,14 +219,21 @@ def parse_auth(text: str | None, host: str) -> tuple[str, str] | None:
     return user, password
 
 
-def _answerer(settings: BatchSettings, rows_at_once: int) -> Answerer:
+def _answerer(settings: BatchSettings, rows_at_once: int, engine: str, stack: ExitStack) -> Answerer:
     from serve.answering import BatchAnswerer
 
+    _check_engine(engine)
     assistant = load_assistant(
         settings.preset,
         adapter=Path(settings.adapter) if settings.adapter else None,
         evidence=settings.evidence,
     )
+    if engine == "vllm":
+        from serve.vllm_engine import VllmAnswerer
+
+        started: Any = _engine(engine, assistant, rows_at_once, sys.maxsize)
+        stack.callback(started.close)
+        return VllmAnswerer(started, settings)
     return BatchAnswerer(assistant, settings, rows_at_once)
 
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from alm.errors import ConfigError
-from serve.engine import TransformersEngine
+from serve.engine import Engine
 from serve.server import ServerSettings, create_app
 
-if TYPE_CHECKING:
-    from alm.assistant import Assistant
 
-
-def launch(assistant: Assistant, settings: ServerSettings, host: str, port: int, rows: int, most_waiting: int) -> None:
-    """Serve on `host` and `port`.
+def launch(engine: Engine, settings: ServerSettings, host: str, port: int) -> None:
+    """Serve on `host` and `port`; the engine is closed at the end.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    engine = TransformersEngine(assistant, rows, most_waiting)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(engine, settings), host=host, port=port, access_log=False, log_level="warning",

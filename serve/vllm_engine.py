@@ -8,6 +8,7 @@ place or a control token, as with the transformers engine.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import queue
 import tempfile
@@ -16,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -24,17 +26,18 @@ from typing import TYPE_CHECKING, Any
 from alm.batching import Sampling
 from alm.conversation import Answer, Prepared, Usage
 from alm.errors import AlmError, ConfigError
-from alm.messages import Encoded, from_row
+from alm.messages import Encoded, from_row, recordings_of
 from serve.answering import begun_conversation
 from serve.batch import BatchSettings, Ready
-from serve.engine import Ended, EngineState, Event, Failed, Job, Piece, QueueFullError
+from serve.engine import Ended, EngineState, Event, Failed, Job, Piece, QueueFullError, TransformersEngine
 from serve.pieces import TextPieces
-from serve.vllm_start import LORA_NAME, VllmSettings, engine_arguments, ensure_vllm, set_environment, write_for_vllm
+from serve.vllm_start import VllmSettings, engine_arguments, ensure_vllm, set_environment, write_for_vllm
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
 
 _LOG = logging.getLogger(__name__)
+_SHUTDOWN_SECONDS = 20.0
 _PASSED_ON = ("top_p", "top_k", "min_p", "repetition_penalty")
 """Generation settings with the same name and meaning in vLLM."""
 
@@ -53,6 +56,10 @@ class _Running:
 
 class VllmEngine:
     """One assistant's ears and prompts in front of vLLM. Satisfies `serve.engine.Engine`.
+
+    vLLM has the LoRA merged into its weights. Where a conversation without recordings must go without it
+    (`lora_on_text_only`), the assistant's own model answers such conversations, in a batch beside vLLM's: vLLM's LoRA for
+    CPUs reads every prompt several times slower, and gives the adapter to neighbours in the batch that asked for none.
 
     Raises:
         ConfigError: vLLM is not installed, or cannot serve the model.
@@ -79,23 +86,23 @@ class VllmEngine:
         except BaseException:
             self._end_loop()
             raise
+        self._plain = TransformersEngine(assistant, self.rows, most_waiting) if lora_is_apart(assistant) else None
         self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
         self._thread.start()
 
     async def _start(self, settings: VllmSettings) -> Any:
-        lora = write_for_vllm(self.assistant, Path(self._folder.name))
+        folder = Path(self._folder.name)
+        write_for_vllm(self.assistant, folder)
         from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._lora = LoRARequest(LORA_NAME, 1, str(lora)) if lora else None
-        arguments = engine_arguments(self.assistant, Path(self._folder.name), lora, settings)
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        if self._lora:
-            await llm.add_lora(self._lora)
-        return llm
+        arguments = AsyncEngineArgs(**engine_arguments(self.assistant, folder, settings))
+        return AsyncLLM.from_engine_args(arguments)
 
     def submit(self, job: Job) -> None:
+        if self._plain is not None and not any(map(recordings_of, job.messages)):
+            self._plain.submit(job)
+            return
         with self._news:
             if self._closed or len(self._waiting) >= self.most_waiting:
                 raise QueueFullError(max(1.0, self._seconds * len(self._waiting) / self.rows))
@@ -103,16 +110,22 @@ class VllmEngine:
             self._news.notify()
 
     def state(self) -> EngineState:
+        plain = self._plain.state() if self._plain is not None else EngineState(0, 0)
         with self._news:
-            return EngineState(len(self._running), len(self._waiting))
+            return EngineState(len(self._running) + plain.running, len(self._waiting) + plain.waiting)
 
     def close(self) -> None:
         with self._news:
             self._closed = True
             self._news.notify()
         self._thread.join()
-        self._in_loop(self._stop_answers()).result()
-        self._llm.shutdown()
+        if self._plain is not None:
+            self._plain.close()
+        self._in_loop(self._stop_tasks(only="answer")).result()
+        self._llm.shutdown(timeout=_SHUTDOWN_SECONDS)
+        self._in_loop(self._stop_tasks()).result()
+        del self._llm
+        gc.collect()  # vLLM's own clean-up fails in the interpreter's last moments
         self._end_loop()
 
     def _end_loop(self) -> None:
@@ -121,8 +134,9 @@ class VllmEngine:
         self._loop.close()
         self._folder.cleanup()
 
-    async def _stop_answers(self) -> None:
-        others = [t for t in asyncio.all_tasks() if t.get_name() == "answer"]
+    @staticmethod
+    async def _stop_tasks(only: str = "") -> None:
+        others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and only in ("", t.get_name())]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
@@ -172,15 +186,14 @@ class VllmEngine:
             self._news.notify()
 
     async def _answer(self, one: _Running, prompt: Any, sampling: Any) -> None:
-        lora = self._lora if one.ready.prompt.recordings else None
-        outputs = self._llm.generate(prompt, sampling, f"job-{next(self._names)}", lora_request=lora)
         try:
-            async for output in outputs:
-                self._take(one, output)
-                if one.finish or one.job.cancelled:
-                    break
-            else:
-                one.finish = one.finish or "stop"
+            (ready,) = await self._llm.renderer.render_cmpl_async([prompt])
+            outputs = self._llm.generate(ready, sampling, f"job-{next(self._names)}")
+            async with aclosing(outputs):  # a request that is not done then leaves vLLM
+                async for output in outputs:
+                    self._take(one, output)
+                    if one.finish or one.job.cancelled:
+                        break
         except asyncio.CancelledError:
             one.job.tell(Failed(RuntimeError("the server is stopping")))
             raise
@@ -188,8 +201,6 @@ class VllmEngine:
             _LOG.exception("an answer failed")
             one.job.tell(Failed(error))
             return
-        finally:
-            await outputs.aclose()  # a request that is not done leaves vLLM
         self._seconds += 0.1 * (time.monotonic() - one.job.came - self._seconds)
         one.job.tell(Ended(self._whole(one)))
 
@@ -223,6 +234,12 @@ class VllmEngine:
         return Answer(
             one.pieces.text.strip(), one.ready.evidence, usage, one.finish or "cancelled", one.ready.asked
         )
+
+
+def lora_is_apart(assistant: Assistant) -> bool:
+    """Whether conversations without recordings need other weights than those with."""
+    has_lora = any(".lora_" in name for name, _ in assistant.model.named_parameters())
+    return has_lora and not assistant.model.config.lora_on_text_only
 
 
 def prompt_for_vllm(assistant: Assistant, prompt: Encoded) -> dict[str, Any]:
@@ -282,18 +299,23 @@ class VllmAnswerer:
         """Place and result of each row, in the order they are done in; rows about one recording go together."""
         done: queue.Queue[tuple[int, Answer | Exception]] = queue.Queue()
         jobs: list[Job] = []
+
+        def about(place: int) -> tuple[tuple[str, ...], int]:
+            return tuple(r.sha256 for r in rows[place].recordings), place
+
         try:
-            for place in sorted(range(len(rows)), key=lambda i: (*(r.sha256 for r in rows[i].recordings), "")):
-                self._submit(place, rows[place], done, jobs)
+            for place in sorted(range(len(rows)), key=about):
+                try:
+                    jobs.append(self._submitted(place, rows[place], done))
+                except Exception as error:  # a row must not take the other rows with it
+                    done.put((place, error))
             for _ in rows:
                 yield done.get()
         finally:
             for job in jobs:
                 job.cancel()
 
-    def _submit(
-        self, place: int, row: Ready, done: queue.Queue[tuple[int, Answer | Exception]], jobs: list[Job]
-    ) -> None:
+    def _submitted(self, place: int, row: Ready, done: queue.Queue[tuple[int, Answer | Exception]]) -> Job:
         def tell(event: Event) -> None:
             if isinstance(event, Ended):
                 done.put((place, event.answer))
@@ -301,10 +323,6 @@ class VllmAnswerer:
                 done.put((place, event.error))
 
         sampling = Sampling(self.settings.max_new_tokens, self.settings.temperature, self.settings.seed)
-        try:
-            job = Job(from_row(row.row.messages, row.recordings), tell, sampling)
-            self.engine.submit(job)
-        except Exception as error:  # a row must not take the other rows with it
-            done.put((place, error))
-            return
-        jobs.append(job)
+        job = Job(from_row(row.row.messages, row.recordings), tell, sampling)
+        self.engine.submit(job)
+        return job

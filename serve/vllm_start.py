@@ -8,16 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alm.adapters import LORA, save_adapter, without_lora
 from alm.errors import ConfigError
 from serve.vllm_plugin.support import check
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
 
-LORA_NAME = "adapter"
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as its largest rank."""
 _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",  # vLLM tells its makers how it is used; nothing here calls anybody
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -51,34 +47,18 @@ def ensure_vllm() -> None:
         )
 
 
-def write_for_vllm(assistant: Assistant, folder: Path) -> Path | None:
-    """Write what vLLM loads; gives the folder of the LoRA if it must be switched on and off.
-
-    A LoRA that text without recordings goes without (`lora_on_text_only`) stays apart, as vLLM takes it for each
-    request; any other is merged.
+def write_for_vllm(assistant: Assistant, folder: Path) -> None:
+    """Write what vLLM loads: a plain checkpoint, LoRA merged.
 
     Raises:
         ConfigError: the model cannot be served with vLLM.
     """
-    model = assistant.model
-    check(model.config)
-    has_lora = any(".lora_" in name for name, _ in model.named_parameters())
-    if not has_lora or model.config.lora_on_text_only:
-        assistant.save_pretrained(folder)
-        return None
-    without_lora(model).save_pretrained(folder)
-    assistant.processor.save_pretrained(folder)
-    apart = folder / "lora"
-    save_adapter(model, apart, {})
-    assert (apart / LORA).exists()
-    return apart
+    check(assistant.model.config)
+    assistant.save_pretrained(folder)
 
 
-def engine_arguments(
-    assistant: Assistant, folder: Path, lora: Path | None, settings: VllmSettings
-) -> dict[str, Any]:
+def engine_arguments(assistant: Assistant, folder: Path, settings: VllmSettings) -> dict[str, Any]:
     """Arguments of vLLM's engines: recordings come as audio tokens, so that its workers need no encoders."""
-    ranks = [config.r for config in assistant.model.peft_config.values()] if lora else []
     return dict(
         model=str(folder),
         dtype=str(assistant.model.dtype).removeprefix("torch."),
@@ -91,9 +71,6 @@ def engine_arguments(
         limit_mm_per_prompt={"audio": 0},
         enable_mm_embeds=True,
         skip_mm_profiling=True,
-        enable_lora=lora is not None,
-        max_loras=1,
-        max_lora_rank=next(r for r in _RANKS if r >= max(ranks)) if ranks else 16,
         generation_config="vllm",  # nothing but what a request says
         disable_log_stats=True,
     )

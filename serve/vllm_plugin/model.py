@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsMultiModal
-from vllm.model_executor.models.module_mapping import MultiModelKeys
+from vllm.model_executor.models.interfaces import SupportsMultiModal
 from vllm.model_executor.models.utils import (
     AutoWeightsLoader,
     StageMissingLayer,
@@ -34,7 +33,7 @@ _OWN = ("hearing.", "fusion.")
 
 
 @MULTIMODAL_REGISTRY.register_processor(RecordingProcessor, info=ProcessingInfo, dummy_inputs=DummyInputs)
-class AlmForVllm(nn.Module, SupportsMultiModal, SupportsLoRA):  # type: ignore[misc]
+class AlmForVllm(nn.Module, SupportsMultiModal):  # type: ignore[misc]
     """`AlmForConditionalGeneration` on vLLM's decoder; reads the same checkpoint."""
 
     hf_to_vllm_mapper = WeightsMapper(
@@ -45,11 +44,6 @@ class AlmForVllm(nn.Module, SupportsMultiModal, SupportsLoRA):  # type: ignore[m
             "model.fusion.": "fusion.",
         }
     )
-    packed_modules_mapping: ClassVar[dict[str, list[str]]] = {
-        "qkv_proj": ["q_proj", "k_proj", "v_proj"],
-        "gate_up_proj": ["gate_proj", "up_proj"],
-    }
-    embedding_modules: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
@@ -81,13 +75,12 @@ class AlmForVllm(nn.Module, SupportsMultiModal, SupportsLoRA):  # type: ignore[m
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        """None: the chat template has no text of its own for recordings; `vllm_chat` puts the audio token itself."""
-        raise ValueError("vLLM's own chat API does not know how this model names recordings; use `alm serve`")
-
-    def get_mm_mapping(self) -> MultiModelKeys:
-        return MultiModelKeys.from_string_field(
-            language_model="language_model", connector="fusion", tower_model="hearing"
-        )
+        """
+        Raises:
+            ValueError: always. vLLM's chat API would write the placeholder into the same text as the user's words, where
+                both look alike; and recordings come with their number, length and evidence, which it knows nothing of.
+        """
+        raise ValueError("vLLM's own chat API cannot place recordings for this model; use `alm serve --engine vllm`")
 
     @torch.no_grad()
     def embed_multimodal(self, **inputs: Any) -> list[Tensor]:
@@ -151,7 +144,7 @@ class AlmForVllm(nn.Module, SupportsMultiModal, SupportsLoRA):  # type: ignore[m
             if result.missing_keys or result.unexpected_keys:
                 raise CheckpointError(
                     f"{name}: missing {result.missing_keys[:5]}, unexpected {result.unexpected_keys[:5]}; "
-                    "write the checkpoint again with `alm export`"
+                    "write the checkpoint again with Assistant.save_pretrained"
                 )
         return loaded | {n for n, _ in self.named_parameters() if n.startswith(_OWN)}
 

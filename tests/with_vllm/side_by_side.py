@@ -13,7 +13,7 @@ from alm.batching import BatchDecoder, Request, Sampling, answer_all
 from alm.conversation import Prepared
 from serve.answering import begun_conversation
 from serve.vllm_engine import prompt_for_vllm, sampling_for_vllm
-from serve.vllm_start import LORA_NAME, VllmSettings, engine_arguments, set_environment, write_for_vllm
+from serve.vllm_start import VllmSettings, engine_arguments, set_environment, write_for_vllm
 
 IN_THIS_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
@@ -55,18 +55,16 @@ class Vllm:
 
     assistant: Assistant
     llm: Any
-    lora: Any
 
     @classmethod
     def of(cls, assistant: Assistant, folder: Path, **settings: Any) -> Vllm:
         os.environ.update(IN_THIS_PROCESS)
         set_environment()
         from vllm import LLM
-        from vllm.lora.request import LoRARequest
 
-        lora = write_for_vllm(assistant, folder)
-        arguments = engine_arguments(assistant, folder, lora, VllmSettings(rows=8, cache_gigabytes=0.5, **settings))
-        return cls(assistant, LLM(**arguments), LoRARequest(LORA_NAME, 1, str(lora)) if lora else None)
+        write_for_vllm(assistant, folder)
+        arguments = engine_arguments(assistant, folder, VllmSettings(rows=8, cache_gigabytes=0.5, **settings))
+        return cls(assistant, LLM(**arguments))
 
     @classmethod
     def with_encoders(cls, assistant: Assistant, folder: Path) -> Vllm:
@@ -75,20 +73,16 @@ class Vllm:
         set_environment()
         from vllm import LLM
 
-        arguments = engine_arguments(assistant, folder, None, VllmSettings(rows=8, cache_gigabytes=0.5))
+        arguments = engine_arguments(assistant, folder, VllmSettings(rows=8, cache_gigabytes=0.5))
         arguments |= {"limit_mm_per_prompt": {"audio": 4}, "enable_mm_embeds": False}
-        return cls(assistant, LLM(**arguments), None)
+        return cls(assistant, LLM(**arguments))
 
     def answers(self, prompts: Sequence[Prepared], new_tokens: int) -> list[Any]:
         """vLLM's outputs, with the three likeliest tokens at each step."""
         sampling = sampling_for_vllm(self.assistant, Sampling(new_tokens))
         sampling.logprobs = 3
-        return list(
-            self.llm.generate(
-                [prompt_for_vllm(self.assistant, p.prompt) for p in prompts], sampling, use_tqdm=False,
-                lora_request=[self.lora if p.prompt.recordings else None for p in prompts],
-            )
-        )  # fmt: skip
+        made = [prompt_for_vllm(self.assistant, p.prompt) for p in prompts]
+        return list(self.llm.generate(made, sampling, use_tqdm=False))
 
     def answers_to_recordings(self, prompts: Sequence[Prepared], new_tokens: int) -> list[Any]:
         """As [`answers`], with the recordings themselves."""
