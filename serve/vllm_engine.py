@@ -57,9 +57,9 @@ class _Running:
 class VllmEngine:
     """One assistant's ears and prompts in front of vLLM. Satisfies `serve.engine.Engine`.
 
-    vLLM has the LoRA merged into its weights. Where a conversation without recordings must go without it
-    (`lora_on_text_only`), the assistant's own model answers such conversations, in a batch beside vLLM's: vLLM's LoRA for
-    CPUs reads every prompt several times slower, and gives the adapter to neighbours in the batch that asked for none.
+    vLLM has the LoRA merged into its weights. Where conversations without recordings must go without it
+    (`lora_on_text_only`), the assistant's own model answers those, in a batch beside vLLM's: vLLM's LoRA for CPUs reads
+    every prompt several times slower, and gives the adapter to neighbours in the batch that asked for none.
 
     Raises:
         ConfigError: vLLM is not installed, or cannot serve the model.

@@ -77,8 +77,8 @@ class AlmForVllm(nn.Module, SupportsMultiModal):  # type: ignore[misc]
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
         """
         Raises:
-            ValueError: always. vLLM's chat API would write the placeholder into the same text as the user's words, where
-                both look alike; and recordings come with their number, length and evidence, which it knows nothing of.
+            ValueError: always. vLLM's chat API would write the placeholder into the same text as the user's words,
+                where both look alike; and it knows nothing of the evidence that comes with a recording.
         """
         raise ValueError("vLLM's own chat API cannot place recordings for this model; use `alm serve --engine vllm`")
 

@@ -118,7 +118,8 @@ class Comparison:
             if theirs == own:
                 equal += 1
                 continue
-            at = next((i for i, (a, b) in enumerate(zip(theirs, own, strict=False)) if a != b), min(len(own), len(theirs)))
+            differ = (i for i, (a, b) in enumerate(zip(theirs, own, strict=False)) if a != b)
+            at = next(differ, min(len(own), len(theirs)))
             ours_there = own[at] if at < len(own) else min(assistant.end_ids)
             if ours_there in said.logprobs[at]:
                 near += 1

@@ -32,7 +32,9 @@ CONVERSATIONS = [
 BRANCH = {"encoders": ["aisfx"], "aligner": {"num_queries": 3, "hidden_size": 16, "num_heads": 2, "num_layers": 1}}
 
 
-def assistant(early: str, scheme: str, start: int, kind: str = "llama", second: dict[str, Any] | None = None) -> Assistant:
+def assistant(
+    early: str, scheme: str, start: int, kind: str = "llama", second: dict[str, Any] | None = None
+) -> Assistant:
     """Random weights in the size that vLLM's attention on CPUs takes."""
     values = tiny_model.config(hidden=128, scheme=scheme, start_layer=start).to_dict()
     text_config = {**values["text_config"], "model_type": kind, "head_dim": 32}
