@@ -85,6 +85,7 @@ def serve(
         typer.Option(help="Host whose https addresses are fetched; may be given again.", show_default=False),
     ] = None,
     engine: EngineName = "transformers",
+    cache_gigabytes: Annotated[float, typer.Option(min=0.1, help="Room for keys and values, with vllm.")] = 1.0,
     rows: Annotated[int, typer.Option(min=1, help="Answers that are written in step.")] = 16,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that may wait beside them.")] = 64,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer that may be asked for.")] = 512,
@@ -115,7 +116,7 @@ def serve(
     _note_open(host, bool(api_key))
     _check_engine(engine)
     assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
-    launch(_engine(engine, assistant, rows, max_queue), settings, host, port)
+    launch(_engine(engine, assistant, rows, max_queue, cache_gigabytes), settings, host, port)
 
 
 def _check_engine(name: str) -> None:
@@ -126,13 +127,15 @@ def _check_engine(name: str) -> None:
         ensure_vllm()
 
 
-def _engine(name: str, assistant: Assistant, rows: int, most_waiting: int) -> Engine:
+def _engine(
+    name: str, assistant: Assistant, rows: int, most_waiting: int, cache_gigabytes: float = 1.0
+) -> Engine:
     if name == "vllm":
         from serve.vllm_engine import VllmEngine
         from serve.vllm_start import VllmSettings
 
         with working("starting vLLM"):
-            return VllmEngine(assistant, VllmSettings(rows=rows), most_waiting)
+            return VllmEngine(assistant, VllmSettings(rows, cache_gigabytes), most_waiting)
     from serve.engine import TransformersEngine
 
     return TransformersEngine(assistant, rows, most_waiting)

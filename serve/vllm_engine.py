@@ -178,7 +178,12 @@ class VllmEngine:
 
     def _begin(self, one: _Running, prompt: Any, sampling: Any) -> None:
         task = self._loop.create_task(self._answer(one, prompt, sampling), name="answer")
-        task.add_done_callback(lambda _: self._forget(one.job))
+        task.add_done_callback(lambda done: self._let_go(one.job, done.cancelled()))
+
+    def _let_go(self, job: Job, stopped: bool) -> None:
+        if stopped:
+            job.tell(Failed(RuntimeError("the server is stopping")))
+        self._forget(job)
 
     def _forget(self, job: Job) -> None:
         with self._news:
@@ -194,9 +199,6 @@ class VllmEngine:
                     self._take(one, output)
                     if one.finish or one.job.cancelled:
                         break
-        except asyncio.CancelledError:
-            one.job.tell(Failed(RuntimeError("the server is stopping")))
-            raise
         except Exception as error:
             _LOG.exception("an answer failed")
             one.job.tell(Failed(error))

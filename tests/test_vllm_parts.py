@@ -80,7 +80,7 @@ def test_audio_replaces_the_sum_of_hidden_state_and_residual(scheme: str) -> Non
         for layer in range(4):
             hidden, residual = torch.randn(2, 6, tokens.shape[1])
             now, stream = held.enter(fusion, layer, hidden, residual)
-            total, before = now + stream, hidden + residual
+            total, before = now + stream, hidden + residual  # type: ignore[operator]
             audio = [(fusion.plan.routes[r].way, r) for r in fusion.plan.window]
             replaced = [layer == 2 or (layer > 2 and way == "keys") for way, _ in audio]
             assert torch.equal(total[~is_audio], before[~is_audio])

@@ -33,7 +33,7 @@ _OWN = ("hearing.", "fusion.")
 
 
 @MULTIMODAL_REGISTRY.register_processor(RecordingProcessor, info=ProcessingInfo, dummy_inputs=DummyInputs)
-class AlmForVllm(nn.Module, SupportsMultiModal):  # type: ignore[misc]
+class AlmForVllm(nn.Module, SupportsMultiModal):
     """`AlmForConditionalGeneration` on vLLM's decoder; reads the same checkpoint."""
 
     hf_to_vllm_mapper = WeightsMapper(

@@ -23,7 +23,7 @@ from alm.processing import AlmProcessor
 _DUMMY_RATE_HZ = 16_000
 
 
-class Recordings(MultiModalDataParser):  # type: ignore[misc]
+class Recordings(MultiModalDataParser):
     """Keeps each recording's own rate: every encoder resamples for itself."""
 
     def _parse_audio_data(self, data: Any) -> Any:
@@ -45,7 +45,7 @@ def _with_rate(item: Any) -> tuple[Any, int] | None:
     return np.asarray(samples, dtype=np.float32), int(rate)
 
 
-class ProcessingInfo(BaseProcessingInfo):  # type: ignore[misc]
+class ProcessingInfo(BaseProcessingInfo):
     """What vLLM wants to know of the processor."""
 
     def get_hf_config(self) -> AlmConfig:
@@ -79,7 +79,7 @@ def _silence(seconds: float) -> Waveform:
     return Waveform(np.zeros(int(seconds * _DUMMY_RATE_HZ), dtype=np.float32), _DUMMY_RATE_HZ, "silence")
 
 
-class DummyInputs(BaseDummyInputsBuilder[ProcessingInfo]):  # type: ignore[misc]
+class DummyInputs(BaseDummyInputsBuilder[ProcessingInfo]):
     """The largest inputs, for vLLM's measurement of memory."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
@@ -90,7 +90,7 @@ class DummyInputs(BaseDummyInputsBuilder[ProcessingInfo]):  # type: ignore[misc]
         return {"audio": [(recording.samples, recording.rate)] * mm_counts.get("audio", 0)}
 
 
-class RecordingProcessor(BaseMultiModalProcessor[ProcessingInfo]):  # type: ignore[misc]
+class RecordingProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     """Recordings to windows and spectrograms; one audio token of the prompt to as many as the windows have."""
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, object]) -> BatchFeature:

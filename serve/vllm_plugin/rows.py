@@ -48,22 +48,23 @@ class StepRows(nn.Module):
         self.tokens[places] = flat[:, :-1].to(self.tokens.dtype)
         self.route[places] = flat[:, -1].round().to(self.route.dtype)
 
-    def enter(self, fusion: FusedDecoder, layer: int, hidden: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+    def enter(
+        self, fusion: FusedDecoder, layer: int, hidden: Tensor, residual: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The rows before a layer: hidden states and residual stream, whose sum is what the layer reads.
 
         The sum of a replaced row is the audio as this layer expects it; a stale residual would drown it.
         """
-        kept = hidden if residual is None else residual
         if not self.any_audio:
-            return hidden, residual  # type: ignore[return-value]
-        count = len(hidden)
-        route = self.route[:count]
+            return hidden, residual
+        route = self.route[: len(hidden)]
         if layer == 0 and fusion.placeholder is not None:
             hidden = torch.where(among(waiting(fusion.plan, 0), route), fusion.placeholder.to(hidden.dtype), hidden)
         now = among(entering(fusion.plan, layer), route)
-        audio = fusion.entry(self.tokens[:count], layer).to(hidden.dtype)
-        hidden = torch.where(now, audio, hidden)
-        return hidden, residual if residual is None else torch.where(now, torch.zeros_like(kept), kept)  # type: ignore[return-value]
+        audio = fusion.entry(self.tokens[: len(hidden)], layer).to(hidden.dtype)
+        if residual is not None:
+            residual = torch.where(now, torch.zeros_like(residual), residual)
+        return torch.where(now, audio, hidden), residual
 
     def absent(self, plan: Plan, layer: int, count: int) -> Tensor:
         """`[count, 1]` which rows hold audio that this layer must not see."""

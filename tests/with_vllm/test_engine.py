@@ -100,7 +100,7 @@ def test_limits_and_mistakes_are_told_as_by_the_other_engine(engine: VllmEngine)
     assert isinstance(last, Failed) and isinstance(last.error, AlmError) and "the limit is 4" in str(last.error)
     long = events_of(engine, asked(text("word " * 2000)))[-1]
     assert isinstance(long, Failed) and isinstance(long.error, AlmError) and "2000" in str(long.error)
-    odd = events_of(engine, CONVERSATIONS[1], sampling=Sampling(4, settings={"no_repeat_ngram_size": 2}))[-1]
+    odd = events_of(engine, CONVERSATIONS[0], sampling=Sampling(4, settings={"no_repeat_ngram_size": 2}))[-1]
     assert isinstance(odd, Failed) and isinstance(odd.error, AlmError) and "no_repeat_ngram_size" in str(odd.error)
     assert answer_of(engine, CONVERSATIONS[1]).text, "the engine goes on"
 
