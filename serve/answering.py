@@ -63,16 +63,11 @@ class BatchAnswerer:
             self._open.clear()
 
     def _requests(self, rows: Sequence[Ready], failed: list[tuple[int, Exception]]) -> Iterator[Request]:
-        def about(place: int) -> tuple[tuple[str, ...], int]:
-            return tuple(r.sha256 for r in rows[place].recordings), place
-
-        for place in sorted(range(len(rows)), key=about):
+        for place in grouped(rows):
             started, before = time.perf_counter(), self.assistant.ears.encoded
             try:
-                sampling = self._sampling(rows[place].row)
-                chat, question = begun_conversation(
-                    self.assistant, _messages(rows[place]), rows[place].row.wishes.evidence
-                )
+                sampling, wishes = sampling_of(rows[place].row, self.settings), rows[place].row.wishes
+                chat, question = begun_conversation(self.assistant, messages_of(rows[place]), wishes.evidence)
                 ready = chat.prepare_parts(question, sampling.max_new_tokens)
             except Exception as error:  # a row must not take the other rows with it
                 failed.append((place, error))
@@ -80,16 +75,6 @@ class BatchAnswerer:
             request = Request(ready.prompt, sampling)
             self._open[request] = _Open(place, rows[place].row, ready, self.assistant.ears.encoded - before, started)
             yield request
-
-    def _sampling(self, row: Row) -> Sampling:
-        """The settings of the batch, but for what the row wishes itself."""
-        own, common = row.wishes, self.settings
-        return Sampling(
-            own.max_new_tokens or common.max_new_tokens,
-            common.temperature if own.temperature is None else own.temperature,
-            common.seed if own.seed is None else own.seed,
-            {} if own.top_p in (None, 1.0) else {"top_p": own.top_p},
-        )
 
     def _answer(self, request: Request, done: _Open) -> Answer:
         pieces = TextPieces(self.assistant.processor.tokenizer, done.row.wishes.stop)
@@ -108,7 +93,23 @@ class BatchAnswerer:
         return Answer(pieces.text.strip(), done.ready.evidence, usage, finish, done.ready.asked)
 
 
-def _messages(own: Ready) -> list[dict[str, Any]]:
+def grouped(rows: Sequence[Ready]) -> list[int]:
+    """Places of the rows, those about the same recordings one after the other."""
+    return sorted(range(len(rows)), key=lambda place: (tuple(r.sha256 for r in rows[place].recordings), place))
+
+
+def sampling_of(row: Row, settings: BatchSettings) -> Sampling:
+    """The settings of the batch, but for what the row wishes itself."""
+    own = row.wishes
+    return Sampling(
+        own.max_new_tokens or settings.max_new_tokens,
+        settings.temperature if own.temperature is None else own.temperature,
+        settings.seed if own.seed is None else own.seed,
+        {} if own.top_p in (None, 1.0) else {"top_p": own.top_p},
+    )
+
+
+def messages_of(own: Ready) -> list[dict[str, Any]]:
     """Of a row that marks its recordings, or of one whose messages hold them."""
     if own.row.audios or not own.recordings:
         return from_row(own.row.messages, own.recordings)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from alm.cli import Adapter, AsJson, EvidenceSwitch, Preset, Quiet, load_assistant
 from alm.errors import ConfigError
-from alm.terminal import console, printable, progress_bars, write_json
+from alm.terminal import console, printable, progress_bars, working, write_json
 from alm.weights import home
 
 if TYPE_CHECKING:
+    from alm.assistant import Assistant
+    from serve import engine as serving
     from serve.batch import BatchPolicy, Outcome
     from serve.manifest import BatchSettings
     from serve.sources import Source
     from serve.stages import Answerer, Engine
+
+_ENGINE_HELP = "What decodes; vllm has an environment of its own (make env-vllm)."
 
 _ROWS_FAILED = 1
 _PROBLEMS_SHOWN = 20
@@ -95,6 +100,8 @@ def serve(
         list[str] | None,
         typer.Option(help="Host whose https addresses are fetched; may be given again.", show_default=False),
     ] = None,
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help=_ENGINE_HELP)] = "transformers",
+    cache_gigabytes: Annotated[float, typer.Option(min=0.1, help="Room for keys and values, with vllm.")] = 1.0,
     rows: Annotated[int, typer.Option(min=1, help="Answers that are written in step.")] = 16,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests that may wait beside them.")] = 64,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer that may be asked for.")] = 512,
@@ -123,8 +130,32 @@ def serve(
     opener = Opener(limits, Fetcher(frozenset(allow_host or ())))
     settings = ServerSettings(preset, tuple(api_key or ()), max_new_tokens, min(256, max_new_tokens), opener)
     _note_open(host, bool(api_key))
+    _check_engine(engine)
     assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
-    launch(assistant, settings, host, port, rows, max_queue)
+    started = _serving_engine(engine, assistant, rows, max_queue, cache_gigabytes)
+    launch(started, assistant.ears.transcriber, settings, host, port)
+
+
+def _check_engine(name: str) -> None:
+    """Before a model is loaded."""
+    if name == "vllm":
+        from serve.vllm_start import ensure_vllm
+
+        ensure_vllm()
+
+
+def _serving_engine(
+    name: str, assistant: Assistant, rows: int, most_waiting: int, cache_gigabytes: float = 1.0
+) -> serving.Engine:
+    if name == "vllm":
+        from serve.vllm_engine import VllmEngine
+        from serve.vllm_start import VllmSettings
+
+        with working("starting vLLM"):
+            return VllmEngine(assistant, VllmSettings(rows, cache_gigabytes), most_waiting)
+    from serve.engine import TransformersEngine
+
+    return TransformersEngine(assistant, rows, most_waiting)
 
 
 def _note_open(host: str, guarded: bool) -> None:
@@ -161,7 +192,10 @@ def batch(
     ] = None,
     rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = 16,
     window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
-    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who runs the model.")] = "local",
+    engine: Annotated[
+        Literal["transformers", "vllm", "ray"],
+        typer.Option(help=f"{_ENGINE_HELP} ray: transformers in several processes or machines."),
+    ] = "transformers",
     workers: Annotated[int, typer.Option(min=1, help="Models that Ray runs at the same time.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check rows and recordings, write nothing.")] = False,
     as_json: AsJson = False,
@@ -202,8 +236,8 @@ def batch(
     settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed, **hashes)
     merged = tuple(merge or ())
     policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit, shard=part, merge=merged)
-    load = partial(_engine, engine, rows, target, settings, policy, rows_at_once, workers)
-    with _progress("answering", quiet=quiet or as_json) as on_row:
+    with ExitStack() as started, _progress("answering", quiet=quiet or as_json) as on_row:
+        load = partial(_batch_engine, engine, rows, target, settings, policy, rows_at_once, workers, started)
         outcome = run_batch(rows, target, settings, policy, load, on_row)
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
@@ -240,7 +274,7 @@ def parse_auth(text: str | None, host: str, *, share: bool = False) -> tuple[str
     return user, password
 
 
-def _engine(
+def _batch_engine(
     name: str,
     source: Source,
     target: Path,
@@ -248,6 +282,7 @@ def _engine(
     policy: BatchPolicy,
     rows_at_once: int,
     workers: int,
+    started: ExitStack,
 ) -> Engine:
     details = policy.details or source.dialect == "openai"  # whose responses tell usage and why an answer ended
     if name == "ray":
@@ -257,18 +292,28 @@ def _engine(
         return RayEngine(source, partial(_answerer, settings, rows_at_once), spool, policy.window, details, workers)
     from serve.stages import LocalEngine
 
-    return LocalEngine(source, _answerer(settings, rows_at_once), policy.window, details)
+    made = _vllm_answerer(settings, rows_at_once, started) if name == "vllm" else _answerer(settings, rows_at_once)
+    return LocalEngine(source, made, policy.window, details)
 
 
 def _answerer(settings: BatchSettings, rows_at_once: int) -> Answerer:
     from serve.answering import BatchAnswerer
 
-    assistant = load_assistant(
-        settings.preset,
-        adapter=Path(settings.adapter) if settings.adapter else None,
-        evidence=settings.evidence,
-    )
-    return BatchAnswerer(assistant, settings, rows_at_once)
+    return BatchAnswerer(_batch_assistant(settings), settings, rows_at_once)
+
+
+def _vllm_answerer(settings: BatchSettings, rows_at_once: int, started: ExitStack) -> Answerer:
+    from serve.vllm_engine import VllmAnswerer
+
+    _check_engine("vllm")
+    engine: Any = _serving_engine("vllm", _batch_assistant(settings), rows_at_once, sys.maxsize)
+    started.callback(engine.close)
+    return VllmAnswerer(engine, settings)
+
+
+def _batch_assistant(settings: BatchSettings) -> Assistant:
+    adapter = Path(settings.adapter) if settings.adapter else None
+    return load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence)
 
 
 @contextmanager

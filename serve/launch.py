@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from alm.errors import ConfigError
-from serve.engine import TransformersEngine
+from serve.engine import Engine
 from serve.server import create_app
 from serve.server_settings import ServerSettings
 
 if TYPE_CHECKING:
-    from alm.assistant import Assistant
+    from alm.transcription import Transcriber
 
 
-def launch(assistant: Assistant, settings: ServerSettings, host: str, port: int, rows: int, most_waiting: int) -> None:
-    """Serve on `host` and `port`.
+def launch(
+    engine: Engine, transcriber: Transcriber | None, settings: ServerSettings, host: str, port: int
+) -> None:
+    """Serve on `host` and `port`; the engine is closed at the end.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    engine = TransformersEngine(assistant, rows, most_waiting)
-    app = create_app(engine, settings, assistant.ears.transcriber)
+    app = create_app(engine, settings, transcriber)
     server = uvicorn.Server(
         uvicorn.Config(
             app, host=host, port=port, access_log=False, log_level="warning",

