@@ -24,7 +24,7 @@ from bench.questions import Asked, questions
 
 WAYS = {
     "one by one": "`Conversation.ask`, a new conversation for each question, in the order given",
-    "server": "`serve.engine`, 16 clients that each wait for their answer",
+    "server": "`serve.engines.transformers`, 16 clients that each wait for their answer",
     "batch": "`alm batch` with its defaults",
     "vllm": "`alm batch --engine vllm`, in the environment that `make env-vllm` makes",
 }
@@ -45,7 +45,8 @@ def server(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same through the server's engine, without HTTP."""
     import alm
     from alm.batching import Sampling
-    from serve.engine import Ended, Event, Job, TransformersEngine
+    from serve.engines.jobs import Ended, Event, Job
+    from serve.engines.transformers import TransformersEngine
 
     engine, found, waiting = TransformersEngine(alm.load("tiny")), {}, list(reversed(asked))
 
@@ -72,11 +73,11 @@ def server(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
 def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same through the batch runner, with its files."""
     import alm
-    from serve.answering import BatchAnswerer
-    from serve.batch import BatchPolicy, run_batch
-    from serve.manifest import BatchSettings
-    from serve.sources import open_source
-    from serve.stages import LocalEngine
+    from serve.batch.answering import BatchAnswerer
+    from serve.batch.manifest import BatchSettings
+    from serve.batch.runner import BatchPolicy, run_batch
+    from serve.batch.sources import open_source
+    from serve.batch.stages import LocalEngine
 
     settings, policy = BatchSettings(max_new_tokens=tokens), BatchPolicy()
     answerer = BatchAnswerer(alm.load("tiny"), settings)

@@ -123,7 +123,7 @@ class Conversation:
 
 
 def batch_answerer(assistant: Assistant) -> Any:
-    """As `serve.answering.BatchAnswerer`, row by row."""
+    """As `serve.batch.answering.BatchAnswerer`, row by row."""
 
     def answer(rows: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         for place, ready in enumerate(rows):

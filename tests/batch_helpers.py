@@ -11,10 +11,10 @@ import assistant_double
 
 from alm.audio import waveform_to_wav_bytes
 from alm.testing import tone
-from serve.batch import BatchPolicy, Outcome, run_batch
-from serve.manifest import BatchSettings
-from serve.sources import Source, open_source
-from serve.stages import Answerer, Engine, LocalEngine
+from serve.batch.manifest import BatchSettings
+from serve.batch.runner import BatchPolicy, Outcome, run_batch
+from serve.batch.sources import Source, open_source
+from serve.batch.stages import Answerer, Engine, LocalEngine
 
 
 def user(text: str) -> list[dict[str, str]]:

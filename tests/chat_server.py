@@ -16,9 +16,9 @@ from typing import Any
 import assistant_double
 
 from alm.cli import load_assistant
-from serve.chat import PageSettings, open_page
-from serve.cli import parse_auth
-from serve.limits import ChatLimits
+from serve.chat.command import parse_auth
+from serve.chat.limits import ChatLimits
+from serve.chat.page import PageSettings, open_page
 
 
 def main() -> None:

@@ -16,19 +16,20 @@ import pytest
 from batch_helpers import a_row, double_answerer, make_clips, must_not_load, read, run, user, write
 from typer.testing import CliRunner
 
-import serve.cli
-import serve.stages
+import serve.batch.command
+import serve.batch.stages
 from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
-from serve.answering import BatchAnswerer, begun_conversation
-from serve.batch import BatchPolicy, run_batch, validate
-from serve.journal import Journal
-from serve.manifest import BatchSettings
-from serve.rows import Line, Row, check_row
-from serve.sources import open_source
-from serve.stages import Finished, Ready, RecordingCache, Results
+from serve.batch.answering import BatchAnswerer, begun_conversation
+from serve.batch.journal import Journal
+from serve.batch.manifest import BatchSettings
+from serve.batch.rows import Line, Row, check_row
+from serve.batch.runner import BatchPolicy, run_batch, validate
+from serve.batch.sources import open_source
+from serve.batch.stages import Finished, Ready, RecordingCache, Results
+from serve.chat.command import parse_auth
 
 TESTS = Path(__file__).parent
 
@@ -76,8 +77,9 @@ def test_absolute_paths_and_blank_lines(folder: Path) -> None:
 
 def test_recordings_are_decoded_once_for_rows_in_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[Path] = []
-    real = serve.stages.load_audio
-    monkeypatch.setattr(serve.stages, "load_audio", lambda path, **more: decoded.append(path) or real(path, **more))
+    real = serve.batch.stages.load_audio
+    counted = lambda path, **more: decoded.append(path) or real(path, **more)  # noqa: E731
+    monkeypatch.setattr(serve.batch.stages, "load_audio", counted)
     run(write(folder, [a_row(i) for i in range(5)]), folder / "out.jsonl")
     assert len(decoded) == 1
     cache = RecordingCache(max_bytes=1)
@@ -101,7 +103,7 @@ def test_a_second_run_answers_only_what_is_open(folder: Path) -> None:
 
 
 def test_a_torn_last_line_is_repaired_wherever_it_was_torn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.journal.os.fsync", lambda _: None)  # hundreds of runs; nobody pulls the plug here
+    monkeypatch.setattr("serve.batch.journal.os.fsync", lambda _: None)  # hundreds of runs; nobody pulls the plug here
     source, target = write(folder, [a_row("ä", "<audio>Größe?"), a_row(2)]), folder / "out.jsonl"
     run(source, target)
     whole = target.read_bytes()
@@ -183,7 +185,7 @@ def test_a_full_disk_leaves_whole_rows_only(folder: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("serve.journal.os.fsync", full)
+        patch.setattr("serve.batch.journal.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             run(source, target)
     assert target.read_bytes() == kept
@@ -354,7 +356,7 @@ def command(*args: object) -> Any:
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve.cli, "_answerer", lambda *_: double_answerer())
+    monkeypatch.setattr(serve.batch.command, "_answerer", lambda *_: double_answerer())
 
 
 @pytest.mark.usefixtures("light")
@@ -382,8 +384,8 @@ def test_dry_run_writes_nothing(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["", "user", "user:", ":secret"])
 def test_half_a_login_is_refused(text: str) -> None:
     with pytest.raises(AlmError, match="USER:PASSWORD"):
-        serve.cli.parse_auth(text, "127.0.0.1")
-    assert serve.cli.parse_auth("me:a:b", "0.0.0.0") == ("me", "a:b")
+        parse_auth(text, "127.0.0.1")
+    assert parse_auth("me:a:b", "0.0.0.0") == ("me", "a:b")
 
 
 # --- with a model ---

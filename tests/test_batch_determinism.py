@@ -11,11 +11,11 @@ from batch_helpers import a_row, read, write
 import alm
 from alm.audio import waveform_to_wav_bytes
 from alm.testing import tone
-from serve.answering import BatchAnswerer
-from serve.batch import BatchPolicy, run_batch
-from serve.manifest import BatchSettings
-from serve.sources import open_source
-from serve.stages import LocalEngine
+from serve.batch.answering import BatchAnswerer
+from serve.batch.manifest import BatchSettings
+from serve.batch.runner import BatchPolicy, run_batch
+from serve.batch.sources import open_source
+from serve.batch.stages import LocalEngine
 
 ALLOWED_TIES = 0
 """Rows whose text may differ since two tokens were equally likely but for rounding; none of these is known to."""

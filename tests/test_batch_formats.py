@@ -19,10 +19,10 @@ from alm.audio import waveform_to_wav_bytes
 from alm.errors import AlmError, ConfigError, RecordError
 from alm.testing import tone
 from serve.__main__ import app
-from serve.batch import validate
-from serve.openai_schema import ChatResponse
-from serve.rows import Line
-from serve.sources import Source, open_source
+from serve.api.openai_schema import ChatResponse
+from serve.batch.rows import Line
+from serve.batch.runner import validate
+from serve.batch.sources import Source, open_source
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_openai_batch_lines(folder: Path) -> None:
     ],
 )
 def test_requests_that_cannot_be_answered_are_told(change: dict[str, Any], message: str, folder: Path) -> None:
-    from serve.stages import RecordingCache
+    from serve.batch.stages import RecordingCache
 
     source = Source(folder / "in.jsonl", "jsonl", "openai")
     with pytest.raises(AlmError, match=message):

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alm.errors import AlmError, ConfigError, RecordError
-from serve import readers
-from serve.sources import open_source
-from serve.stages import RecordingCache
+from serve.batch import readers
+from serve.batch.sources import open_source
+from serve.batch.stages import RecordingCache
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
@@ -168,8 +168,8 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
 @given(fields=OBJECTS)
 @QUICK
 def test_a_row_is_made_ready_or_refused(fields: dict[str, Any], tmp_path: Path) -> None:
-    from serve.rows import Line
-    from serve.sources import Source
+    from serve.batch.rows import Line
+    from serve.batch.sources import Source
 
     for dialect in ("rows", "openaqa", "openai"):
         for container in ("jsonl", "csv"):

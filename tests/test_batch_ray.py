@@ -11,8 +11,8 @@ import pytest
 from batch_helpers import a_row, make_clips, run, write
 
 from alm.errors import ConfigError
-from serve.manifest import BatchSettings, model_hashes
-from serve.on_ray import ray_module
+from serve.batch.manifest import BatchSettings, model_hashes
+from serve.batch.on_ray import ray_module
 
 TESTS = Path(__file__).parent
 

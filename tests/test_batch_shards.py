@@ -11,10 +11,10 @@ from batch_helpers import a_row, make_clips, must_not_load, read, run, write
 
 from alm.errors import AlmError, ConfigError, RecordError
 from alm.presets import load_preset
-from serve.index import Index, Shard, key_of
-from serve.journal import Entry
-from serve.manifest import BatchSettings, model_hashes
-from serve.sources import open_source
+from serve.batch.index import Index, Shard, key_of
+from serve.batch.journal import Entry
+from serve.batch.manifest import BatchSettings, model_hashes
+from serve.batch.sources import open_source
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ import pytest
 from alm.audio import load_audio, waveform_to_wav_bytes
 from alm.errors import ConfigError, ContextError, ConversationError, RecordError
 from alm.testing import tone
-from serve import cards
-from serve.cli import feedback_path, parse_auth
-from serve.clips import HeardClip, MissingClip
-from serve.examples import EXAMPLES, FOLDER
-from serve.exchange import Imported, Known, read_conversation, row_of
-from serve.feedback import FeedbackFile, entry_of
-from serve.keeping import Keeping
-from serve.limits import ChatLimits
-from serve.rows import Line, check_row
-from serve.sessions import Session, Sessions
-from serve.turns import AnswerOptions, Turn, numbered, turn_at
+from serve.batch.rows import Line, check_row
+from serve.chat import cards
+from serve.chat.clips import HeardClip, MissingClip
+from serve.chat.command import feedback_path, parse_auth
+from serve.chat.examples import EXAMPLES, FOLDER
+from serve.chat.exchange import Imported, Known, read_conversation, row_of
+from serve.chat.feedback import FeedbackFile, entry_of
+from serve.chat.keeping import Keeping
+from serve.chat.limits import ChatLimits
+from serve.chat.sessions import Session, Sessions
+from serve.chat.turns import AnswerOptions, Turn, numbered, turn_at
 
 TAB: Any = SimpleNamespace(session_hash="tab", username=None)
 

@@ -15,10 +15,10 @@ import soundfile as sf
 from alm.audio import Waveform, waveform_to_wav_bytes
 from alm.errors import ConfigError, ConversationError
 from alm.testing import click_train, noise, silence, sweep, tone
-from serve import cards, pictures
-from serve.limits import ChatLimits
-from serve.sessions import Session, Sessions
-from serve.turns import AnswerOptions, Turn
+from serve.chat import cards, pictures
+from serve.chat.limits import ChatLimits
+from serve.chat.sessions import Session, Sessions
+from serve.chat.turns import AnswerOptions, Turn
 
 OPTIONS = AnswerOptions()
 

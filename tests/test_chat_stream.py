@@ -9,9 +9,9 @@ from typing import Any
 import assistant_double
 import pytest
 
-from serve.chat import ChatPage
-from serve.limits import ChatLimits
-from serve.sessions import Sessions
+from serve.chat.limits import ChatLimits
+from serve.chat.page import ChatPage
+from serve.chat.sessions import Sessions
 
 TAB: Any = SimpleNamespace(session_hash="tab", username=None)
 SETTINGS = (True, 64, 0.0, "")

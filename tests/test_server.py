@@ -19,12 +19,13 @@ import uvicorn
 from alm.audio import waveform_to_wav_bytes
 from alm.batching import Sampling
 from alm.testing import noise, tone
-from serve.engine import Ended, Job, Piece, QueueFullError, TransformersEngine
-from serve.fetching import Fetcher
-from serve.pieces import TextPieces
-from serve.recordings import Opener, RequestLimits
-from serve.server import create_app
-from serve.server_settings import ServerSettings
+from serve.api.app import create_app
+from serve.api.fetching import Fetcher
+from serve.api.recordings import Opener, RequestLimits
+from serve.api.settings import ServerSettings
+from serve.engines.jobs import Ended, Job, Piece, QueueFullError
+from serve.engines.pieces import TextPieces
+from serve.engines.transformers import TransformersEngine
 
 KEY = "secret-key"
 LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)

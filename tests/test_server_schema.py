@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from alm.transcription import Transcriber
-from serve.engine import TransformersEngine
-from serve.recordings import Opener, RequestLimits
-from serve.server import create_app
-from serve.server_settings import ServerSettings
+from serve.api.app import create_app
+from serve.api.recordings import Opener, RequestLimits
+from serve.api.settings import ServerSettings
+from serve.engines.transformers import TransformersEngine
 
 LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)
 

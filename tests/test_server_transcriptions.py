@@ -19,11 +19,11 @@ from fastapi.testclient import TestClient
 from alm.audio import load_audio, waveform_to_wav_bytes
 from alm.testing import noise, tone
 from alm.transcription import Transcriber, TranscriberConfig
-from serve.engine import TransformersEngine
-from serve.recordings import Opener, RequestLimits
-from serve.server import create_app
-from serve.server_settings import ServerSettings
-from serve.transcriptions import clock
+from serve.api.app import create_app
+from serve.api.recordings import Opener, RequestLimits
+from serve.api.settings import ServerSettings
+from serve.api.transcriptions import clock
+from serve.engines.transformers import TransformersEngine
 
 if TYPE_CHECKING:
     from alm.weights import TinyWeights

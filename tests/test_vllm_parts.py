@@ -19,9 +19,9 @@ from alm.cli import app
 from alm.configuration import AlmConfig
 from alm.errors import ConfigError
 from alm.fusion import TEXT, FusedDecoder, Plan
+from serve.engines.vllm_start import write_for_vllm
 from serve.vllm_plugin import support
 from serve.vllm_plugin.rows import StepRows, entering, pack, waiting
-from serve.vllm_start import write_for_vllm
 
 ROOT = Path(__file__).resolve().parent.parent
 

