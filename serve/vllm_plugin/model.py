@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -51,10 +51,11 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
         check(config)
         self.config, text = config, config.text_config
         text.tie_word_embeddings = config.tie_word_embeddings  # type: ignore[union-attr]
-        with self._mark_tower_model(vllm_config, "audio"):
+        marks: Any = self  # the interface's methods, which are not typed here
+        with marks._mark_tower_model(vllm_config, "audio"):
             self.hearing = AudioHearing(config)
         self.fusion = FusedDecoder(config)
-        with self._mark_language_model(vllm_config):
+        with marks._mark_language_model(vllm_config):
             self.language_model = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 hf_config=text,
@@ -68,10 +69,12 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
 
     def _hide_audio_early(self, vllm_config: VllmConfig) -> None:
         """Below the entry of the last audio, keys of audio that is still to come are seen by nobody."""
-        plan, rows = self.fusion.plan, self.rows
-        for index in range(max((r.start_layer for r in plan.routes), default=0)):
+        for index in range(max((r.start_layer for r in self.fusion.plan.routes), default=0)):
             own = self.language_model.model.layers[index].self_attn
-            own.attn = ChoosyAttention(own.attn, lambda n, layer=index: rows.absent(plan, layer, n), vllm_config)
+            own.attn = ChoosyAttention(own.attn, self._absent_in(index), vllm_config)
+
+    def _absent_in(self, layer: int) -> Callable[[int], Tensor]:
+        return lambda count: self.rows.absent(self.fusion.plan, layer, count)
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
@@ -136,7 +139,7 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
             CheckpointError: a weight of encoders, aligners or fusion is missing or unknown.
         """
         own: dict[str, Tensor] = {}
-        loaded = AutoWeightsLoader(self).load_weights(self._sorted_out(weights, own), mapper=None)
+        loaded: set[str] = AutoWeightsLoader(self).load_weights(self._sorted_out(weights, own), mapper=None)
         hears = not isinstance(self.hearing, StageMissingLayer)  # else recordings come as audio tokens
         for name in ("hearing", "fusion") if hears else ("fusion",):
             found = {k.removeprefix(f"{name}."): v for k, v in own.items() if k.startswith(f"{name}.")}
