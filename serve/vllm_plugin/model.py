@@ -52,7 +52,7 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
         check(config)
         self.config, text = config, config.text_config
         text.tie_word_embeddings = config.tie_word_embeddings  # type: ignore[union-attr]
-        marks: Any = self
+        marks: Any = self  # the interface's methods, which are not typed here
         with marks._mark_tower_model(vllm_config, "audio"):
             self.hearing = AudioHearing(config)
         self.fusion = FusedDecoder(config)

@@ -15,9 +15,9 @@ pytest.importorskip("vllm", reason="needs vLLM: make test-vllm")
 from side_by_side import Comparison, Vllm, asked, audio, ours, prepared, text
 
 import alm
-from alm.adapters import merged
 from alm.assistant import Assistant
 from alm.audio import Waveform, load_audio
+from alm.modeling import AlmForConditionalGeneration
 from alm.testing import click_train, noise, silence, sweep, tone, two_tone_scene
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
@@ -73,9 +73,10 @@ class Given:
 
 
 @pytest.fixture(scope="module")
-def given() -> Given:
-    assistant = alm.load("tiny")
-    assistant.model = assistant.ears.model = merged(assistant.model)
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    assistant, folder = alm.load("tiny"), tmp_path_factory.mktemp("plain")
+    assistant.save_pretrained(folder)
+    assistant.model = assistant.ears.model = AlmForConditionalGeneration.from_pretrained(folder)
     prompts = prepared(assistant, fifty(), NEW)
     return Given(assistant, prompts, ours(assistant, prompts, NEW))
 
