@@ -85,6 +85,18 @@ def delayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Vllm, li
     vllm.close()
 
 
+def test_steps_that_cut_recordings_and_prompts_answer_the_same(tmp_path: Path) -> None:
+    made = assistant("absent", "hybrid", 2)
+    prompts = prepared(made, CONVERSATIONS, NEW)
+    vllm = Vllm.of(made, tmp_path, batched_tokens=10, reuse_prefixes=False)
+    try:
+        outputs = vllm.answers(prompts, NEW)
+    finally:
+        vllm.close()
+    assert not any(o.num_cached_tokens for o in outputs)
+    assert Comparison.of(made, outputs, ours(made, prompts, NEW)).equal == len(prompts)
+
+
 def compared(given: tuple[Vllm, list[Any], list[list[int]]]) -> Comparison:
     """Answered anew, nothing taken from the cache."""
     vllm, prompts, wanted = given
