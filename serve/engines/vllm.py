@@ -124,9 +124,8 @@ class VllmEngine:
         self._thread.join()
         if self._plain is not None:
             self._plain.close()
-        self._in_loop(self._stop_tasks(only="answer")).result()
+        self._in_loop(self._stop_tasks()).result()  # first: who still listens would report the end as an accident
         self._llm.shutdown(timeout=_SHUTDOWN_SECONDS)
-        self._in_loop(self._stop_tasks()).result()
         del self._llm
         gc.collect()  # vLLM's own clean-up fails in the interpreter's last moments
         self._end_loop()
@@ -138,8 +137,8 @@ class VllmEngine:
         self._folder.cleanup()
 
     @staticmethod
-    async def _stop_tasks(only: str = "") -> None:
-        others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and only in ("", t.get_name())]
+    async def _stop_tasks() -> None:
+        others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
@@ -180,7 +179,7 @@ class VllmEngine:
         return True
 
     def _begin(self, one: _Running, prompt: Any, sampling: Any) -> None:
-        task = self._loop.create_task(self._answer(one, prompt, sampling), name="answer")
+        task = self._loop.create_task(self._answer(one, prompt, sampling))
         task.add_done_callback(lambda done: self._let_go(one.job, done.cancelled()))
 
     def _let_go(self, job: Job, stopped: bool) -> None:

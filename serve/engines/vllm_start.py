@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",  # vLLM tells its makers how it is used; nothing here calls anybody
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # threads run here already
 }
 
@@ -71,6 +71,7 @@ def engine_arguments(assistant: Assistant, folder: Path, settings: VllmSettings)
         limit_mm_per_prompt={"audio": 0},
         enable_mm_embeds=True,
         skip_mm_profiling=True,
+        use_tqdm_on_load=False,
         generation_config="vllm",  # nothing but what a request says
         disable_log_stats=True,
     )
