@@ -75,12 +75,31 @@ def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     import alm
     from serve.batch.answering import BatchAnswerer
     from serve.batch.manifest import BatchSettings
+
+    settings = BatchSettings(max_new_tokens=tokens)
+    return _with_files(asked, settings, BatchAnswerer(alm.load("tiny"), settings))
+
+
+def vllm(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
+    """The same with vLLM's engine."""
+    import alm
+    from serve.batch.manifest import BatchSettings
+    from serve.engines.vllm import VllmAnswerer, VllmEngine
+
+    settings = BatchSettings(max_new_tokens=tokens)
+    engine = VllmEngine(alm.load("tiny"), most_waiting=sys.maxsize)
+    try:
+        return _with_files(asked, settings, VllmAnswerer(engine, settings))
+    finally:
+        engine.close()
+
+
+def _with_files(asked: Sequence[Asked], settings: Any, answerer: Any) -> tuple[float, dict[str, str]]:
     from serve.batch.runner import BatchPolicy, run_batch
     from serve.batch.sources import open_source
     from serve.batch.stages import LocalEngine
 
-    settings, policy = BatchSettings(max_new_tokens=tokens), BatchPolicy()
-    answerer = BatchAnswerer(alm.load("tiny"), settings)
+    policy = BatchPolicy()
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "questions.jsonl", Path(folder) / "answers.jsonl"
         source.write_text("".join(json.dumps(a.row()) + "\n" for a in asked), encoding="utf-8")
@@ -94,14 +113,16 @@ def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
 
 
 RUNS: dict[str, Callable[[Sequence[Asked], int], tuple[float, dict[str, str]]]] = {
-    "one by one": one_by_one, "server": server, "batch": batch,
+    "one by one": one_by_one, "server": server, "batch": batch, "vllm": vllm,
 }  # fmt: skip
+VLLM_PYTHON = Path(".venv-vllm/bin/python")
+"""vLLM has an environment of its own; where it was not made, that way is left out."""
 
 
 def measure(way: str, corpus: Path, recordings: int, each: int, tokens: int) -> dict[str, Any]:
     """One way, in this process."""
     seconds, found = RUNS[way](questions(corpus, recordings, each), tokens)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 2**10
     return {"way": way, "seconds": seconds, "peak_megabytes": peak, "answers": found}
 
 
@@ -131,20 +152,23 @@ def main(
 ) -> None:
     """Measure every way that runs here."""
     if way is not None:
-        sys.stdout.write(json.dumps(measure(way, corpus, recordings, each, max_new_tokens)))
+        sys.stdout.write("\n" + json.dumps(measure(way, corpus, recordings, each, max_new_tokens)))
         return
     numbers = [f"--recordings={recordings}", f"--each={each}", f"--max-new-tokens={max_new_tokens}"]
     results = []
-    for name in RUNS:
-        command = [sys.executable, "-m", "bench.throughput", f"--corpus={corpus}", *numbers, f"--way={name}"]
+    ways_here = [name for name in RUNS if name != "vllm" or VLLM_PYTHON.is_file()]
+    for name in ways_here:
+        python = VLLM_PYTHON if name == "vllm" else sys.executable
+        command = [str(python), "-m", "bench.throughput", f"--corpus={corpus}", *numbers, f"--way={name}"]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        results.append(json.loads(done.stdout))
+        results.append(json.loads(done.stdout.splitlines()[-1]))
         sys.stderr.write(f"{name}: {results[-1]['seconds']:.1f} s\n")
     page = table(results, questions(corpus, recordings, each))
     command_line = f"python -m bench.throughput --corpus CORPUS {' '.join(numbers)}"
-    ways = "\n".join(f"- {name}: {WAYS[name]}" for name in RUNS)
-    what = f"{recordings * each} questions about {recordings} recordings of the test split, in random order; one run,"
-    text = f"# Throughput\n\n{what} each way\nin a process of its own, loading not counted.\n\n"
+    ways = "\n".join(f"- {name}: {WAYS[name]}" for name in ways_here)
+    what = f"{recordings * each} questions about {recordings} recordings of the test split, in random order"
+    how = "each way in processes of its own, loading not counted"
+    text = f"# Throughput\n\n{what}; one run,\n{how}. Memory is that of the process and of its largest child.\n\n"
     out.write_text(f"{text}```\n{command_line}\n```\n\n{page}\n\n{ways}\n", encoding="utf-8")
     sys.stdout.write(page + "\n")
 
