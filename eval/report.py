@@ -40,7 +40,7 @@ def documents(folder: Path) -> dict[str, dict[str, Any]]:
 
 def made_with(found: dict[str, dict[str, Any]]) -> list[str]:
     """Which model and versions the results come from; more than one is said."""
-    adapters = sorted({str((d.get("adapter") or {}).get("sha256")) for d in found.values()})
+    adapters = sorted({str(d["adapter"]["sha256"]) for d in found.values() if d.get("adapter")})  # `speed` loads none
     corpora = sorted({str(d["corpus"]) for d in found.values() if d.get("corpus")})
     first = next(iter(found.values()))
     packages = ", ".join(f"{k} {v}" for k, v in first.get("versions", {}).items())
