@@ -11,7 +11,7 @@ from typing import Any
 from alm.assistant import Assistant
 from alm.batching import BatchDecoder, Request, Sampling, answer_all
 from alm.conversation import Prepared
-from serve.batch.answering import begun_conversation
+from serve.engines.conversations import begun_conversation
 from serve.engines.vllm import prompt_for_vllm, sampling_for_vllm
 from serve.engines.vllm_start import VllmSettings, engine_arguments, set_environment, write_for_vllm
 

@@ -21,8 +21,9 @@ from alm.adapters import NAME
 from alm.batching import Sampling
 from alm.conversation import Answer
 from alm.errors import AlmError
+from serve.batch.manifest import BatchSettings
 from serve.batch.rows import Row
-from serve.batch.runner import BatchSettings, Ready
+from serve.batch.stages import Ready
 from serve.engines.jobs import Ended, Event, Failed, Job, Piece, QueueFullError
 from serve.engines.vllm import VllmAnswerer, VllmEngine
 from serve.engines.vllm_start import VllmSettings
