@@ -12,6 +12,7 @@ import yaml
 from numpy.random import Generator
 
 from data_prep.corpus import MANIFEST_DIR
+from data_prep.phrases import capital
 
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -123,10 +124,6 @@ class _Filling:
         return words[int(self.rng.integers(len(words)))]
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _one_of(forms: str, rng: Generator) -> str:
     parts = forms.split("|")
     return parts[int(rng.integers(len(parts)))]
@@ -134,11 +131,11 @@ def _one_of(forms: str, rng: Generator) -> str:
 
 def _sentence(rng: Generator, split: str, template: Mapping[str, Any]) -> tuple[Spoken, _Filling]:
     filling = _Filling(rng, split, bool(rng.random() < 0.5))
-    text = _capital(filling.fill(_one_of("|".join(template["says"]), rng)))
+    text = capital(filling.fill(_one_of("|".join(template["says"]), rng)))
     facts = tuple(
         Fact(
-            _capital(filling.fill(_one_of(question, rng))),
-            _capital(filling.fill(_one_of(answer, rng))),
+            capital(filling.fill(_one_of(question, rng))),
+            capital(filling.fill(_one_of(answer, rng))),
             filling.fill(short),
         )
         for question, answer, short in template["asks"]
