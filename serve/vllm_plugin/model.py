@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -70,10 +69,12 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
 
     def _hide_audio_early(self, vllm_config: VllmConfig) -> None:
         """Below the entry of the last audio, keys of audio that is still to come are seen by nobody."""
-        plan, rows = self.fusion.plan, self.rows
-        for index in range(max((r.start_layer for r in plan.routes), default=0)):
+        for index in range(max((r.start_layer for r in self.fusion.plan.routes), default=0)):
             own = self.language_model.model.layers[index].self_attn
-            own.attn = ChoosyAttention(own.attn, partial(rows.absent, plan, index), vllm_config)
+            own.attn = ChoosyAttention(own.attn, self._absent_in(index), vllm_config)
+
+    def _absent_in(self, layer: int) -> Callable[[int], Tensor]:
+        return lambda count: self.rows.absent(self.fusion.plan, layer, count)
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
