@@ -8,6 +8,7 @@ import typer
 
 from alm.cli import Adapter, EvidenceSwitch, Preset, load_assistant
 from alm.terminal import console, printable
+from serve.addresses import reached_by_others
 from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
 
 
@@ -62,7 +63,7 @@ def serve(
 
 
 def _note_open(host: str, guarded: bool) -> None:
-    if not guarded and host not in ("127.0.0.1", "localhost", "::1"):
+    if not guarded and reached_by_others(host):
         console().print(
             f"Note: the server on {printable(host)} is open to everybody who reaches this machine; "
             "--api-key asks for a key."

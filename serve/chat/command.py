@@ -11,6 +11,7 @@ from alm.cli import Adapter, EvidenceSwitch, Preset, load_assistant
 from alm.errors import ConfigError
 from alm.terminal import console, printable
 from alm.weights import home
+from serve.addresses import reached_by_others
 
 
 def chat(
@@ -88,7 +89,7 @@ def parse_auth(text: str | None, host: str, *, share: bool = False) -> tuple[str
     """
     if text is None:
         reached = f"on {printable(host)} is open to everybody who reaches this machine"
-        if share or host not in ("127.0.0.1", "localhost", "::1"):
+        if share or reached_by_others(host):
             who = "behind the public link is open to everybody who knows it" if share else reached
             console().print(f"Note: the page {who}; --auth USER:PASSWORD asks for a password.")
         return None

@@ -29,7 +29,6 @@ class _Running:
     request: Request
     pieces: TextPieces
     encoded: int
-    started: float
     first: float = 0.0
 
 
@@ -89,7 +88,7 @@ class TransformersEngine:
             left.tell(Failed(RuntimeError("the server is stopping")))
 
     def _admit(self, job: Job) -> None:
-        started, before = time.monotonic(), self.assistant.ears.encoded
+        before = self.assistant.ears.encoded
         try:
             chat, question = begun_conversation(self.assistant, job.messages, job.evidence)
             ready = chat.prepare_parts(question, job.sampling.max_new_tokens)
@@ -102,7 +101,7 @@ class TransformersEngine:
             return
         encoded = self.assistant.ears.encoded - before
         pieces = TextPieces(self.assistant.processor.tokenizer, job.stop)
-        self._running[request] = _Running(job, ready, request, pieces, encoded, started)
+        self._running[request] = _Running(job, ready, request, pieces, encoded)
         self._after_token(self._running[request])
 
     def _step(self) -> None:
