@@ -75,6 +75,23 @@ class EngineState:
     waiting: int
 
 
+@dataclass
+class Pace:
+    """How long a job usually takes, to tell who must wait when to come again."""
+
+    rows: int
+    """Jobs that are answered at the same time."""
+    seconds: float = 2.0
+
+    def ended(self, job: Job) -> None:
+        """Take a job that is done into account."""
+        self.seconds += 0.1 * (time.monotonic() - job.came - self.seconds)
+
+    def refusal(self, waiting: int) -> QueueFullError:
+        """What a job is told that finds so many others waiting."""
+        return QueueFullError(max(1.0, self.seconds * waiting / self.rows))
+
+
 class Engine(Protocol):
     """What the server needs of an engine."""
 

@@ -13,7 +13,7 @@ from alm.batching import BatchDecoder, Request
 from alm.conversation import Answer, Prepared, Usage
 from alm.errors import AlmError
 from serve.engines.conversations import begun_conversation
-from serve.engines.jobs import Ended, EngineState, Failed, Job, Piece, QueueFullError
+from serve.engines.jobs import Ended, EngineState, Failed, Job, Pace, Piece
 from serve.engines.pieces import TextPieces
 
 if TYPE_CHECKING:
@@ -50,15 +50,14 @@ class TransformersEngine:
         self._running: dict[Request, _Running] = {}
         self._news = threading.Condition()
         self._closed = False
-        self._seconds = 2.0
-        """A job's usual time, for Retry-After."""
+        self._pace = Pace(self.rows)
         self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
         with self._news:
             if self._closed or len(self._waiting) >= self.most_waiting:
-                raise QueueFullError(max(1.0, self._seconds * len(self._waiting) / self.rows))
+                raise self._pace.refusal(len(self._waiting))
             self._waiting.append(job)
             self._news.notify()
 
@@ -129,7 +128,7 @@ class TransformersEngine:
         if not (one.request.finish or one.pieces.stopped):
             return
         del self._running[one.request]
-        self._seconds += 0.1 * (time.monotonic() - one.job.came - self._seconds)
+        self._pace.ended(one.job)
         one.job.tell(Ended(self._answer(one)))
 
     def _answer(self, one: _Running) -> Answer:

@@ -31,7 +31,7 @@ from serve.batch.answering import grouped, messages_of, sampling_of
 from serve.batch.manifest import BatchSettings
 from serve.batch.stages import Ready
 from serve.engines.conversations import begun_conversation
-from serve.engines.jobs import Ended, EngineState, Event, Failed, Job, Piece, QueueFullError
+from serve.engines.jobs import Ended, EngineState, Event, Failed, Job, Pace, Piece
 from serve.engines.pieces import TextPieces
 from serve.engines.transformers import TransformersEngine
 from serve.engines.vllm_start import VllmSettings, engine_arguments, ensure_vllm, set_environment, write_for_vllm
@@ -78,8 +78,7 @@ class VllmEngine:
         self._names = count()
         self._news = threading.Condition()
         self._closed = False
-        self._seconds = 2.0
-        """A job's usual time, for Retry-After."""
+        self._pace = Pace(self.rows)
         self._loop = asyncio.new_event_loop()
         self._feeding = threading.Thread(target=self._loop.run_forever, name="alm-vllm", daemon=True)
         self._feeding.start()
@@ -108,7 +107,7 @@ class VllmEngine:
             return
         with self._news:
             if self._closed or len(self._waiting) >= self.most_waiting:
-                raise QueueFullError(max(1.0, self._seconds * len(self._waiting) / self.rows))
+                raise self._pace.refusal(len(self._waiting))
             self._waiting.append(job)
             self._news.notify()
 
@@ -205,7 +204,7 @@ class VllmEngine:
             _LOG.exception("an answer failed")
             one.job.tell(Failed(error))
             return
-        self._seconds += 0.1 * (time.monotonic() - one.job.came - self._seconds)
+        self._pace.ended(one.job)
         one.job.tell(Ended(self._whole(one)))
 
     def _take(self, one: _Running, output: Any) -> None:
