@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "data_prep": ("alm", "data_prep"),
     "training": ("alm", "training", "data_prep.records"),
     "serve": ("alm", "serve"),
-    "eval": ("alm", "eval"),
+    "eval": ("alm", "eval", "serve.engines"),
 }
 """Prefixes of the project's own modules that each room may import."""
 

@@ -1,0 +1,1 @@
+"""The harness: items, stages, controls and reports that every benchmark shares."""

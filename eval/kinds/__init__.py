@@ -1,0 +1,1 @@
+"""The seven kinds of task: how an answer is read and scored."""
