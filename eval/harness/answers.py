@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from eval.harness.items import Frozen
 
 Status = Literal["read", "unread", "empty", "refused", "abstained", "missing", "truncated", "error", "unjudged"]
@@ -57,5 +59,5 @@ class Scored(Frozen):
     """By the benchmark's own rule, 0 to 1; None where the rule speaks only about all answers together."""
     robust: float | None = None
     """By ours."""
-    parts: dict[str, float] = {}
+    parts: dict[str, float] = Field(default_factory=dict)
     """Further figures of this answer that the summary adds up, such as word errors."""
