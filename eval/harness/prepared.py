@@ -63,7 +63,7 @@ def write_prepared(
     for one in label_sets:
         text = json.dumps(one.labels, indent=1, ensure_ascii=False) + "\n"
         (folder / LABELS / f"{one.name}.json").write_text(text, encoding="utf-8")
-    lines = "".join(i.model_dump_json(exclude_defaults=True) + "\n" for i in kept)
+    lines = "".join(i.model_dump_json() + "\n" for i in kept)
     (folder / ITEMS).write_text(lines, encoding="utf-8")
     (folder / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return read_prepared(folder)
