@@ -1,15 +1,15 @@
 """Many answers at once: requests join and leave a running batch between any two tokens (continuous batching).
 
-Each request's prompt is read alone, as far as the keys and values of earlier prompts do not serve it; then it decodes
-in step with all others. Rows with and without recordings step apart, since LoRA may differ (`lora_on_text_only`).
-Greedy answers equal those of a [`Conversation`], whatever else is in the batch, but for rounding.
+Prompts are read several in one pass (`alm.reading`), as far as the keys and values of earlier prompts do not serve
+them; then they decode in step. Rows with and without recordings step apart, since LoRA may differ
+(`lora_on_text_only`). Greedy answers equal those of a [`Conversation`], whatever else is in the batch, but for
+rounding.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from transformers.generation import logits_process
 
 from alm.errors import ConfigError
 from alm.fusion import FusionCache
-from alm.fusion.cache_rows import joined, row_of, size_of
+from alm.fusion.cache_rows import joined, row_of, rows_of
 from alm.messages import Encoded
 from alm.prefix import position_keys, shared_length
+from alm.prefix_cache import PrefixCache
+from alm.reading import PASS_TOKENS, Pass, Unread, passes
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -54,6 +56,8 @@ class Request:
 
     prompt: Encoded
     sampling: Sampling = field(default_factory=Sampling)
+    audio_tokens: Tensor | None = None
+    """Of all recordings, `[windows, tokens_per_window, dim]`; the batch hears them itself if None."""
     new_ids: list[int] = field(default_factory=list)
     """Without the token that ends the answer."""
     finish: str = ""
@@ -63,7 +67,7 @@ class Request:
     first_token_seconds: float = 0.0
     """From the reading of the prompt to the first token."""
     error: Exception | None = None
-    """Why the prompt could not be read; [`answer_all`] goes on without the request."""
+    """Why it cannot be answered."""
     cancelled: bool = False
     """Set by whoever no longer wants the answer; the row leaves before the next token."""
 
@@ -72,73 +76,74 @@ class Request:
         return bool(self.prompt.recordings)
 
 
-class PrefixCache:
-    """Keys and values of the last prompts and answers: a later turn or another question reads only what is new."""
+@dataclass
+class _Reading:
+    """A request whose prompt is being read."""
 
-    def __init__(self, config: Any, most_bytes: int) -> None:
-        self._config, self._most = config, most_bytes
-        self._held: OrderedDict[tuple[int, ...], FusionCache] = OrderedDict()
-
-    def find(self, keys: Sequence[int], ids: Sequence[int]) -> tuple[FusionCache, int]:
-        """A cache to go on from, and how many positions of the prompt it holds; the kept one stays whole."""
-        best, longest = None, 0
-        for known in self._held:
-            if (shared := shared_length(keys, known, ids, self._config)) > longest:
-                best, longest = known, shared
-        if best is None:
-            return FusionCache(), 0
-        self._held.move_to_end(best)
-        cache = self._held[best].copied()
-        cache.crop(longest - cache.positions)
-        return cache, longest
-
-    def keep(self, keys: Sequence[int], cache: FusionCache) -> None:
-        """Remember a single row's cache; the ones that were not used for longest make room."""
-        known = tuple(keys[: cache.positions])
-        for old in [k for k in self._held if k == known[: len(k)]]:
-            del self._held[old]
-        self._held[known] = cache
-        while len(self._held) > 1 and sum(map(size_of, self._held.values())) > self._most:
-            self._held.popitem(last=False)
+    request: Request
+    keys: list[int]
+    prompt: Unread
 
 
 class _Rows:
-    """Requests that decode together."""
+    """Requests that decode together. A row whose request is done stays, unheeded, until enough others are done too."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.clear()
+
+    def clear(self) -> None:
+        self.rows: list[Request | None] = []
         self.cache = FusionCache()
         self.mask = torch.ones(0, 0, dtype=torch.long)
         self.last = torch.ones(0, dtype=torch.long)
 
-    def add(self, request: Request, cache: FusionCache, token: int) -> None:
-        alone = torch.ones(1, cache.positions, dtype=torch.long)
-        self.mask = _padded(self.mask, alone) if self.requests else alone
-        self.cache = joined([self.cache, cache]) if self.requests else cache
-        self.last = torch.cat([self.last, torch.tensor([token])])
-        self.requests.append(request)
+    @property
+    def requests(self) -> list[Request]:
+        return [r for r in self.rows if r is not None]
 
-    def only(self, rows: list[int]) -> _Rows:
-        """Without the others, and without the columns that were theirs alone."""
-        kept = _Rows()
-        if rows:
-            kept.requests = [self.requests[r] for r in rows]
-            kept.last, mask = self.last[rows], self.mask[rows]
-            kept.mask = mask[:, int(mask.any(0).int().argmax()) :]
-            kept.cache = joined([row_of(self.cache, r) for r in rows])
-        return kept
+    def add(self, requests: Sequence[Request], caches: Sequence[FusionCache], tokens: Sequence[int]) -> None:
+        self.tidy(most_done=0)
+        masks = [torch.ones(1, c.positions, dtype=torch.long) for c in caches]
+        if self.rows:
+            caches, masks = [self.cache, *caches], [self.mask, *masks]
+        self.cache, self.mask = joined(caches), _padded(masks)
+        self.last = torch.cat([self.last, torch.tensor(tokens)])
+        self.rows += requests
+
+    def done(self, request: Request) -> None:
+        self.rows[self.rows.index(request)] = None
+
+    def tidy(self, most_done: float = 0.25) -> None:
+        """Without the rows that are done, if they are more than such a share: each time the cache is copied."""
+        left = [i for i, r in enumerate(self.rows) if r is not None]
+        if len(left) == len(self.rows) or (left and len(self.rows) - len(left) <= most_done * len(self.rows)):
+            return
+        if not left:
+            self.clear()
+            return
+        self.cache = rows_of(self.cache, left, self.mask)
+        mask = self.mask[left]
+        self.mask, self.last = mask[:, -self.cache.positions :], self.last[left]
+        self.rows = [self.rows[i] for i in left]
 
 
-def _padded(mask: Tensor, other: Tensor) -> Tensor:
-    longest = max(mask.shape[1], other.shape[1])
-    return torch.cat([torch.nn.functional.pad(m, (longest - m.shape[1], 0)) for m in (mask, other)])
+def _padded(masks: Sequence[Tensor]) -> Tensor:
+    longest = max(m.shape[1] for m in masks)
+    return torch.cat([torch.nn.functional.pad(m, (longest - m.shape[1], 0)) for m in masks])
 
 
 class BatchDecoder:
-    """A running batch of one assistant; for one thread."""
+    """A running batch of one assistant; for one thread.
 
-    def __init__(self, assistant: Assistant, prefix_bytes: int = 512 * 2**20) -> None:
-        self.assistant = assistant
+    Args:
+        prefix_bytes: room for keys and values of earlier prompts.
+        remember_answers: keep those of answers, too, for a next turn.
+    """
+
+    def __init__(
+        self, assistant: Assistant, prefix_bytes: int = 512 * 2**20, remember_answers: bool = True
+    ) -> None:
+        self.assistant, self._remember = assistant, remember_answers
         self.prefixes = PrefixCache(assistant.model.config, prefix_bytes)
         self._rows = {True: _Rows(), False: _Rows()}
         self._processors: dict[Request, LogitsProcessorList] = {}
@@ -150,40 +155,100 @@ class BatchDecoder:
         return sum(len(rows.requests) for rows in self._rows.values())
 
     @torch.no_grad()
-    def add(self, request: Request) -> None:
-        """Read the prompt and make the first token.
+    def add(self, *requests: Request) -> list[Request]:
+        """Read prompts and make their first tokens; gives the requests that are done with that.
 
-        Raises:
-            ConfigError: a generation setting that a batch cannot have.
+        One that cannot be answered has its `error` then: a generation setting that a batch cannot have, or whatever
+        went wrong; it takes no other with it.
         """
-        model, config, started = self.assistant.model, self.assistant.model.config, time.perf_counter()
-        processors = self._made_processors(request.sampling)
-        ids, keys = request.prompt.ids, position_keys(request.prompt, config)
-        cache, request.reused_tokens = self.prefixes.find(keys, ids)
-        audio = self.assistant.audio_tokens(request.prompt, request.reused_tokens)
-        given = {} if audio is None else {"audio_embeds": audio}
-        with self.assistant.lock, model.lora_for(request.audio):
+        started = time.perf_counter()
+        waiting = [r for r in requests if self._begun(r)]
+        while waiting:
+            wave, waiting = self._wave(waiting)
+            for audio in self._rows:
+                for begun in (False, True):
+                    alike = [r for r in wave if r.request.audio == audio and (r.prompt.known > 0) == begun]
+                    for group in passes(alike, lambda r: len(r.prompt.new)):
+                        self._read(group, started)
+        return [r for r in requests if r.finish or r.error]
+
+    def _begun(self, request: Request) -> bool:
+        try:
+            self._processors[request] = self._made_processors(request.sampling)
+        except ConfigError as error:
+            request.error = error
+            return False
+        self._generators[request] = torch.Generator().manual_seed(request.sampling.seed)
+        return True
+
+    def _wave(self, waiting: Sequence[Request]) -> tuple[list[_Reading], list[Request]]:
+        """Those to be read now, and those for which it pays to wait until another's prompt is known."""
+        config, now, later = self.assistant.model.config, list[_Reading](), list[Request]()
+        for request in waiting:
+            ids, keys = request.prompt.ids, position_keys(request.prompt, config)
+            cache, known = self.prefixes.find(keys, ids)
+            shared = max((shared_length(keys, other.keys, ids, config) for other in now), default=0)
+            if shared - known >= PASS_TOKENS:
+                later.append(request)
+            else:
+                now.append(_Reading(request, keys, Unread(ids, cache, known)))
+        return now, later
+
+    def _read(self, group: Sequence[_Reading], started: float) -> None:
+        """One pass, or one for each where it fails: a request must not take the others with it."""
+        try:
+            read = self._passed(group)
+        except Exception as error:
+            if len(group) > 1:
+                for one in group:
+                    self._read([one], started)
+                return
+            group[0].request.error = error
+            self._forget(group[0].request)
+            return
+        staying = list[tuple[Request, FusionCache, int]]()
+        for one, cache, logits in zip(group, *read, strict=True):
+            self.prefixes.keep(one.keys, cache.copied())
+            one.request.reused_tokens = one.prompt.known
+            token = self._next(one.request, logits)
+            one.request.first_token_seconds = time.perf_counter() - started
+            if self._said(one.request, token):
+                self._forget(one.request)
+            else:
+                staying.append((one.request, cache, token))
+        if staying:
+            requests, caches, tokens = zip(*staying, strict=True)
+            self._rows[group[0].request.audio].add(requests, caches, tokens)
+
+    def _passed(self, group: Sequence[_Reading]) -> tuple[list[FusionCache], Tensor]:
+        """Caches of the prompts, and logits `[batch, vocabulary]` of their first tokens."""
+        model, pack = self.assistant.model, Pass.of([r.prompt for r in group])
+        heard = [t for r in group if (t := self._audio_tokens(r)) is not None]
+        given = {"audio_embeds": torch.cat(heard)} if heard else {}
+        with self.assistant.lock, model.lora_for(group[0].request.audio):
             out = model(
-                torch.tensor([ids[request.reused_tokens :]], device=model.device),
-                attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
-                past_key_values=cache,
+                pack.ids.to(model.device),
+                attention_mask=pack.mask.to(model.device),
+                position_ids=pack.positions.to(model.device),
+                past_key_values=pack.cache,
                 use_cache=True,
                 logits_to_keep=1,
                 **given,
             )
-        self.prefixes.keep(keys, cache.copied())
-        self._processors[request] = processors
-        self._generators[request] = torch.Generator().manual_seed(request.sampling.seed)
-        token = self._next(request, out.logits[0, -1])
-        request.first_token_seconds = time.perf_counter() - started
-        if self._said(request, token):
-            self._forget(request)
-        else:
-            self._rows[request.audio].add(request, cache, token)
+        return pack.caches(), out.logits[:, -1]
+
+    def _audio_tokens(self, one: _Reading) -> Tensor | None:
+        """Of the recordings that are not known yet; they are the last ones."""
+        config, given = self.assistant.model.config, one.request.audio_tokens
+        if given is None:
+            return self.assistant.audio_tokens(one.request.prompt, one.prompt.known)
+        windows = one.prompt.new.count(config.audio_token_id) // max(1, config.tokens_per_window)
+        return given[len(given) - windows :] if windows else None
 
     def clear(self) -> None:
         """Let all requests go unfinished; what was read of earlier prompts is kept."""
-        self._rows = {True: _Rows(), False: _Rows()}
+        for rows in self._rows.values():
+            rows.clear()
         self._processors.clear()
         self._generators.clear()
 
@@ -191,17 +256,17 @@ class BatchDecoder:
     def step(self) -> list[Request]:
         """One more token for every request; gives those that are done now."""
         done: list[Request] = []
-        for audio in self._rows:
-            gone = [r for r in self._rows[audio].requests if r.cancelled]
+        for audio, rows in self._rows.items():
+            gone = [r for r in rows.requests if r.cancelled]
             for request in gone:
                 request.finish = "cancelled"
-            done += self._leave(audio, gone)
-            if self._rows[audio].requests:
-                done += self._step(audio)
+            done += self._leave(rows, gone)
+            if rows.rows:
+                done += self._step(audio, rows)
         return done
 
-    def _step(self, audio: bool) -> list[Request]:
-        model, rows = self.assistant.model, self._rows[audio]
+    def _step(self, audio: bool, rows: _Rows) -> list[Request]:
+        model = self.assistant.model
         rows.mask = torch.nn.functional.pad(rows.mask, (0, 1), value=1)
         with self.assistant.lock, model.lora_for(audio):
             logits = model(
@@ -211,23 +276,27 @@ class BatchDecoder:
                 past_key_values=rows.cache,
                 use_cache=True,
             ).logits[:, -1]
-        tokens = [self._next(request, own) for request, own in zip(rows.requests, logits, strict=True)]
-        rows.last = torch.tensor(tokens)
-        ended = [r for r, token in zip(rows.requests, tokens, strict=True) if self._said(r, token)]
-        return self._leave(audio, ended)
+        ended = []
+        for place, request in enumerate(rows.rows):
+            if request is not None:
+                rows.last[place] = token = self._next(request, logits[place])
+                if self._said(request, token):
+                    ended.append(request)
+        return self._leave(rows, ended)
 
-    def _leave(self, audio: bool, gone: list[Request]) -> list[Request]:
+    def _leave(self, rows: _Rows, gone: list[Request]) -> list[Request]:
         """Take requests out; keys and values of what was said serve the next turn."""
-        rows = self._rows[audio]
-        for index, request in enumerate(rows.requests):
-            if request in gone:
+        for request in gone:
+            if self._remember:
+                index = rows.rows.index(request)
                 keys = position_keys(request.prompt, self.assistant.model.config) + request.new_ids
-                own = row_of(rows.cache, index)
+                own = row_of(rows.cache, index, rows.mask[index].bool())
                 own.crop(min(0, len(keys) - own.positions))
                 self.prefixes.keep(keys, own)
-                self._forget(request)
+            self._forget(request)
+            rows.done(request)
         if gone:
-            self._rows[audio] = rows.only([i for i, r in enumerate(rows.requests) if r not in gone])
+            rows.tidy()
         return gone
 
     def _forget(self, request: Request) -> None:
@@ -268,25 +337,3 @@ class BatchDecoder:
             known = ", ".join([*PROCESSORS, "suppress_tokens"])
             raise ConfigError(f"a batch cannot be generated with {unknown[0]!r}; it can with {known}")
         return LogitsProcessorList([PROCESSORS[name](value) for name, value in settings.items()])
-
-
-def answer_all(decoder: BatchDecoder, requests: Iterable[Request], at_once: int) -> Iterator[Request]:
-    """Answer every request, at most `at_once` in step; gives each when it is done.
-
-    The next request is taken when a place is free: an iterator that listens to recordings does so then, not before.
-    """
-    waiting = iter(requests)
-    more = True
-    while more or decoder.running:
-        while more and decoder.running < at_once:
-            request = next(waiting, None)
-            if request is None:
-                more = False
-                break
-            try:
-                decoder.add(request)
-            except Exception as error:  # one request must not take the others with it
-                request.error = error
-            if request.finish or request.error:
-                yield request
-        yield from decoder.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from alm.audio import Waveform
 from alm.batching import BatchDecoder, Request, Sampling
 from alm.errors import ConfigError
+from alm.reading import Pass
 from alm.testing import click_train, noise, tone
 
 SCHEMES = [
@@ -83,6 +85,78 @@ def test_joining_and_leaving_changes_no_answer(scheme: dict[str, Any]) -> None:
     for request in requests:
         assert request.new_ids == alone(a, request.prompt, request.sampling.max_new_tokens), scheme
         assert request.finish in ("stop", "length")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=[s["scheme"] for s in SCHEMES])
+def test_prompts_read_in_one_pass_are_answered_as_if_alone(scheme: dict[str, Any]) -> None:
+    """Twice: the second time all of them go on from what is known."""
+    a = talker(scheme)
+    decoder, longer = BatchDecoder(a), messages("And what is that, then?", noise())
+    for made in (prompts(a), [*prompts(a)[::-1], a.encode(longer)]):
+        requests = [Request(p, Sampling(max_new_tokens=5 + n)) for n, p in enumerate(made)]
+        done = decoder.add(*requests)
+        while decoder.running:
+            done += decoder.step()
+        assert sorted(map(id, done)) == sorted(map(id, requests))
+        for request in requests:
+            assert request.new_ids == alone(a, request.prompt, request.sampling.max_new_tokens), scheme
+
+
+def test_padding_between_what_is_known_and_what_is_new_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control of the test before: a mask that shows the padding gives other answers."""
+    a = talker()
+    whole = Pass.of.__func__  # type: ignore[attr-defined]
+
+    def shown(cls: type[Pass], rows: Any) -> Pass:
+        made: Pass = whole(cls, rows)
+        return replace(made, mask=torch.ones_like(made.mask))
+
+    monkeypatch.setattr(Pass, "of", classmethod(shown))
+    requests = [Request(p, Sampling(max_new_tokens=9)) for p in prompts(a)]
+    decoder = BatchDecoder(a)
+    decoder.add(*requests)
+    while decoder.running:
+        decoder.step()
+    monkeypatch.undo()
+    assert any(r.new_ids != alone(a, r.prompt, 9) for r in requests)
+
+
+def test_questions_about_one_recording_read_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = talker()
+    asked = [a.encode(messages(f"What is this{'?' * n}", noise(seconds=18.0))) for n in range(1, 5)]
+    audio, passed = a.model.config.audio_token_id, list[int]()
+    forward = a.model.forward
+
+    def counting(ids: Any, **given: Any) -> Any:
+        passed.append(int((ids == audio).sum()))
+        return forward(ids, **given)
+
+    monkeypatch.setattr(a.model, "forward", counting)
+    requests = [Request(p, Sampling(max_new_tokens=2)) for p in asked]
+    BatchDecoder(a).add(*requests)
+    assert sum(passed) == asked[0].ids.count(audio) and len(passed) <= 3
+    assert [r.reused_tokens > asked[0].ids.index(audio) for r in requests] == [False, True, True, True]
+
+
+def test_a_pass_that_fails_is_tried_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = talker()
+    requests = [Request(p, Sampling(max_new_tokens=3)) for p in prompts(a)]
+    forward, bad = a.model.forward, requests[2].prompt.ids
+
+    def failing(ids: Any, **given: Any) -> Any:
+        if any(row.tolist()[-len(bad) :] == bad for row in ids):
+            raise RuntimeError("no memory")
+        return forward(ids, **given)
+
+    monkeypatch.setattr(a.model, "forward", failing)
+    decoder = BatchDecoder(a)
+    decoder.add(*requests)
+    while decoder.running:
+        decoder.step()
+    monkeypatch.undo()
+    assert str(requests[2].error) == "no memory" and not decoder._processors
+    for request in requests[:2] + requests[3:]:
+        assert request.error is None and request.new_ids == alone(a, request.prompt, 3)
 
 
 def test_the_place_of_a_row_counts_its_own_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,5 +243,7 @@ def test_settings_of_a_row_are_its_own() -> None:
     barred = Request(prompt, Sampling(max_new_tokens=6, settings={"suppress_tokens": list(range(200))}))
     run(BatchDecoder(a), [plain, barred])
     assert plain.new_ids == alone(a, prompt, 6) and all(i >= 200 for i in barred.new_ids)
-    with pytest.raises(ConfigError, match="num_beams"):
-        BatchDecoder(a).add(Request(prompt, Sampling(settings={"num_beams": 3})))
+    wrong, right = Request(prompt, Sampling(settings={"num_beams": 3})), Request(prompt, Sampling(max_new_tokens=6))
+    decoder = BatchDecoder(a)
+    assert wrong in decoder.add(wrong, right) and isinstance(wrong.error, ConfigError)
+    assert "num_beams" in str(wrong.error) and right.new_ids == plain.new_ids[: len(right.new_ids)]

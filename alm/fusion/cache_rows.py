@@ -34,25 +34,61 @@ def joined(caches: Sequence[FusionCache]) -> FusionCache:
     return made
 
 
-def row_of(cache: FusionCache, row: int) -> FusionCache:
-    """A cache of its own for one row of joined ones, without padding."""
+def row_of(cache: FusionCache, row: int, real: Tensor) -> FusionCache:
+    """A cache of its own for one row, without padding.
+
+    Args:
+        real: `[positions]` bool, False where the row is padded.
+    """
     made = FusionCache()
     made.has_audio = cache.has_audio
+    made.positions = int(real.sum())
     groups = sorted(cache.present)
-    start = min(int(cache.present[group][row].int().argmax()) for group in groups)
-    made.positions = cache.positions - start
     for group in groups:
-        kept = cache.stored[group][row]
-        made.stored[group] = kept[kept][None]
-        made.present[group] = cache.present[group][row, start:][None]
+        made.stored[group] = torch.ones_like(cache.stored[group][row][cache.stored[group][row]])[None]
+        made.present[group] = cache.present[group][row, real][None]
     for index, layer in enumerate(cache.layers):
-        kept = cache.stored[max(g for g in groups if g <= index)][row]
+        kept = cache.stored[_group_of(groups, index)][row]
         made.update(layer.keys[row][:, kept][None], layer.values[row][:, kept][None], index)
     if cache.audio_tokens is not None and cache.audio_places is not None:
         kept = cache.audio_places[row] >= 0
         made.audio_tokens = cache.audio_tokens[row][kept][None]
-        made.audio_places = cache.audio_places[row][kept][None] - start
+        made.audio_places = (real.cumsum(0) - 1)[cache.audio_places[row][kept]][None]
     return made
+
+
+def rows_of(cache: FusionCache, rows: Sequence[int], mask: Tensor) -> FusionCache:
+    """A cache of some rows of joined ones, without the columns on the left in which all of them are padded.
+
+    Args:
+        mask: `[batch, positions]`, 0 on padding, which is on the left alone.
+    """
+    made, index = FusionCache(), torch.tensor(rows)
+    made.has_audio = cache.has_audio
+    start = _first_used(mask[index])
+    made.positions = cache.positions - start
+    groups = sorted(cache.present)
+    starts = {group: _first_used(cache.stored[group][index]) for group in groups}
+    for group in groups:
+        made.stored[group] = cache.stored[group][index, starts[group] :]
+        made.present[group] = cache.present[group][index, start:]
+    for place, layer in enumerate(cache.layers):
+        first = starts[_group_of(groups, place)]
+        made.update(layer.keys[index, :, first:], layer.values[index, :, first:], place)
+    if cache.audio_tokens is not None and cache.audio_places is not None:
+        places = cache.audio_places[index]
+        made.audio_tokens = cache.audio_tokens[index]
+        made.audio_places = torch.where(places >= 0, places - start, places)
+    return made
+
+
+def _group_of(groups: Sequence[int], layer: int) -> int:
+    return max(g for g in groups if g <= layer)
+
+
+def _first_used(flags: Tensor) -> int:
+    used = flags.any(0)
+    return int(used.int().argmax()) if bool(used.any()) else 0
 
 
 def size_of(cache: FusionCache) -> int:
