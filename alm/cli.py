@@ -221,8 +221,20 @@ def load_assistant(
         from alm.weights import ensure
     with step_bars(quiet=quiet) as progress:
         ensure(chosen.weights, progress=progress)
+    _share_cores()
     with working("loading the model", quiet=quiet):
         return alm.load(preset, adapter=adapter, evidence=evidence)
+
+
+def _share_cores() -> None:
+    """Half of the cores for each operation: hearing, transcribing and writing go on at the same time.
+
+    Threads of several operations that wait for each other on the same cores make all of them slower.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
 def answer_document(question: str, answer: Answer) -> dict[str, object]:

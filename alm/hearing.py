@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class HeardRecording:
 
 @dataclass
 class Ears:
-    """Encodes recordings, remembers the last ones by content hash."""
+    """Encodes recordings, remembers the last ones by content hash. May be shared by threads: they take turns."""
 
     model: AlmForConditionalGeneration
     processor: AlmProcessor
@@ -49,27 +50,36 @@ class Ears:
     """Recordings encoded so far; a repeated recording does not count."""
     _known: OrderedDict[str, HeardRecording] = field(default_factory=OrderedDict)
     _said: OrderedDict[str, tuple[str, tuple[Segment, ...]]] = field(default_factory=OrderedDict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def hear(self, recording: Waveform) -> HeardRecording:
         """Audio tokens and sounds of a recording, from memory if it was heard before."""
         key = recording.sha256
-        if key not in self._known:
-            self.encoded += 1
-            _keep(self._known, key, self._encode(recording), self.remember)
-        self._known.move_to_end(key)
-        return self._known[key]
+        with self._turn:
+            if key not in self._known:
+                self.encoded += 1
+                _keep(self._known, key, self._encode(recording), self.remember)
+            self._known.move_to_end(key)
+            return self._known[key]
 
     def evidence(self, recording: Waveform) -> Evidence:
         """Tags with times and, if there is speech, its transcript, both made at the same time."""
         key = recording.sha256
         with ThreadPoolExecutor(1) as aside:
-            reading = None if key in self._said else aside.submit(self._transcribe, recording)
+            reading = aside.submit(self._words, recording)
             heard = self.hear(recording)
-        if reading is not None:
-            _keep(self._said, key, reading.result(), self.remember)
-        text, segments = self._said[key]
+        text, segments = reading.result()
         sounds = heard.sounds
         return Evidence(recording.source, recording.seconds, key, sounds.tags, text, segments, sounds.guesses)
+
+    def _words(self, recording: Waveform) -> tuple[str, tuple[Segment, ...]]:
+        """The transcript, from memory if it was made before."""
+        if (known := self._said.get(recording.sha256)) is not None:
+            return known
+        said = self._transcribe(recording)
+        with self._turn:
+            _keep(self._said, recording.sha256, said, self.remember)
+        return said
 
     def _transcribe(self, recording: Waveform) -> tuple[str, tuple[Segment, ...]]:
         if self.transcriber is None:

@@ -392,9 +392,17 @@ class AlmForConditionalGeneration(AlmPreTrainedModel, GenerationMixin):
         """LoRA as the configuration wants it for input with or without audio (Granite Speech does the same)."""
         off = getattr(self, "_hf_peft_config_loaded", False) and not audio and not self.config.lora_on_text_only
         if off:
-            self.disable_adapters()
+            self._enable_lora(False)
         try:
             yield
         finally:
             if off:
-                self.enable_adapters()
+                self._enable_lora(True)
+
+    def _enable_lora(self, enabled: bool) -> None:
+        """Of the language model alone: another thread may be listening."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for module in self.model.language_model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.enable_adapters(enabled)

@@ -31,7 +31,8 @@ _RATE = 16_000
 class TranscriberConfig:
     """How speech is found and which readings are believed."""
 
-    cpu_threads: int = 2
+    cpu_threads: int = 0
+    """0: as many as torch has."""
     beam_size: int = 5
     """Readings kept side by side; 1 is greedy, half a point of word errors worse on telephone prompts
     (docs/decisions.md)."""
@@ -166,6 +167,12 @@ class Transcriber:
             return False
         return bool(segment.no_speech_prob <= config.max_no_speech or segment.avg_logprob >= config.sure_logprob)
 
+    @property
+    def _threads(self) -> int:
+        import torch
+
+        return self.config.cpu_threads or torch.get_num_threads()
+
     def _loaded_model(self) -> WhisperModel:
         if self._model is None:
             from faster_whisper import WhisperModel
@@ -174,7 +181,7 @@ class Transcriber:
                 raise WeightsError(f"{self.folder}: no transcriber model.bin; run `alm weights`")
             try:
                 self._model = WhisperModel(
-                    str(self.folder), device="cpu", compute_type="int8", cpu_threads=self.config.cpu_threads
+                    str(self.folder), device="cpu", compute_type="int8", cpu_threads=self._threads
                 )
             except (RuntimeError, ValueError, OSError) as error:
                 raise WeightsError(

@@ -45,10 +45,11 @@ def server(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same through the server's engine, without HTTP."""
     import alm
     from alm.batching import Sampling
+    from alm.cli import load_assistant
     from serve.engines.jobs import Ended, Event, Job
     from serve.engines.transformers import TransformersEngine
 
-    engine, found, waiting = TransformersEngine(alm.load("tiny")), {}, list(reversed(asked))
+    engine, found, waiting = TransformersEngine(load_assistant("tiny")), {}, list(reversed(asked))
 
     def client() -> None:
         while waiting:
@@ -72,34 +73,27 @@ def server(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
 
 def batch(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same through the batch runner, with its files."""
-    import alm
-    from serve.batch.answering import BatchAnswerer
-    from serve.batch.manifest import BatchSettings
-
-    settings = BatchSettings(max_new_tokens=tokens)
-    return _with_files(asked, settings, BatchAnswerer(alm.load("tiny"), settings))
+    return _with_files(asked, "transformers", tokens)
 
 
 def vllm(asked: Sequence[Asked], tokens: int) -> tuple[float, dict[str, str]]:
     """The same with vLLM's engine."""
-    import alm
+    return _with_files(asked, "vllm", tokens)
+
+
+def _with_files(asked: Sequence[Asked], name: str, tokens: int) -> tuple[float, dict[str, str]]:
+    from alm.cli import load_assistant
+    from serve.batch.answering import BatchAnswerer
+    from serve.batch.command import ROWS_AT_ONCE
     from serve.batch.manifest import BatchSettings
-    from serve.engines.vllm import VllmAnswerer, VllmEngine
-
-    settings = BatchSettings(max_new_tokens=tokens)
-    engine = VllmEngine(alm.load("tiny"), most_waiting=sys.maxsize)
-    try:
-        return _with_files(asked, settings, VllmAnswerer(engine, settings))
-    finally:
-        engine.close()
-
-
-def _with_files(asked: Sequence[Asked], settings: Any, answerer: Any) -> tuple[float, dict[str, str]]:
     from serve.batch.runner import BatchPolicy, run_batch
     from serve.batch.sources import open_source
     from serve.batch.stages import LocalEngine
+    from serve.engines.starting import start_engine
 
-    policy = BatchPolicy()
+    policy, settings = BatchPolicy(), BatchSettings(max_new_tokens=tokens)
+    decoding = start_engine(name, load_assistant("tiny"), ROWS_AT_ONCE, sys.maxsize, a_batch=True)
+    answerer = BatchAnswerer(decoding, settings)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "questions.jsonl", Path(folder) / "answers.jsonl"
         source.write_text("".join(json.dumps(a.row()) + "\n" for a in asked), encoding="utf-8")
@@ -109,6 +103,7 @@ def _with_files(asked: Sequence[Asked], settings: Any, answerer: Any) -> tuple[f
         run_batch(rows, target, settings, policy, lambda: engine)
         seconds = time.perf_counter() - started
         rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    decoding.close()
     return seconds, {row["id"]: row["answer"] for row in rows}
 
 

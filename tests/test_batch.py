@@ -22,7 +22,7 @@ from alm.errors import AlmError, AudioError, ConfigError, RecordError
 from alm.messages import from_row
 from alm.testing import tone
 from serve.__main__ import app
-from serve.batch.answering import BatchAnswerer, begun_conversation
+from serve.batch.answering import BatchAnswerer
 from serve.batch.journal import Journal
 from serve.batch.manifest import BatchSettings
 from serve.batch.rows import Line, Row, check_row
@@ -30,6 +30,8 @@ from serve.batch.runner import BatchPolicy, run_batch, validate
 from serve.batch.sources import open_source
 from serve.batch.stages import Finished, Ready, RecordingCache, Results
 from serve.chat.command import parse_auth
+from serve.engines.conversations import begun_conversation
+from serve.engines.transformers import TransformersEngine
 
 TESTS = Path(__file__).parent
 
@@ -404,7 +406,9 @@ def test_earlier_turns_and_recordings_reach_the_model(folder: Path) -> None:
         *user("<audio>And?"),
     )
     row = Row("q", tuple(messages), (Path("a"), Path("b")))
-    ((place, answer),) = BatchAnswerer(assistant, BatchSettings(max_new_tokens=4))([Ready(row, sounds)])
+    engine = TransformersEngine(assistant)
+    ((place, answer),) = BatchAnswerer(engine, BatchSettings(max_new_tokens=4))([Ready(row, sounds)])
+    engine.close()
     assert place == 0 and not isinstance(answer, Exception)
     assert answer.usage.audio_tokens == 12 and [e.seconds for e in answer.evidence] == [2.0]
 
@@ -433,7 +437,9 @@ def test_rows_answered_together_are_answered_as_alone() -> None:
     found = []
     for at_once in (1, 2, 16):
         assistant = tiny_model.assistant(["dog", "cat"])
-        results = dict(BatchAnswerer(assistant, BatchSettings(max_new_tokens=9), at_once)(rows))
+        engine = TransformersEngine(assistant, at_once)
+        results = dict(BatchAnswerer(engine, BatchSettings(max_new_tokens=9))(rows))
+        engine.close()
         assert sorted(results) == [0, 1, 2, 3, 4]
         assert isinstance(results[2], AlmError) and "limit is 4" in str(results[2])
         answers = {i: r for i, r in results.items() if not isinstance(r, Exception)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from serve.batch.manifest import BatchSettings
 from serve.batch.runner import BatchPolicy, run_batch
 from serve.batch.sources import open_source
 from serve.batch.stages import LocalEngine
+from serve.engines.transformers import TransformersEngine
 
 ALLOWED_TIES = 0
 """Rows whose text may differ since two tokens were equally likely but for rounding; none of these is known to."""
@@ -49,8 +51,10 @@ def test_answers_do_not_depend_on_rows_in_step_or_window(
     found: dict[tuple[int, int], dict[str, str]] = {}
     for at_once, window in [(1, 1), *ways]:
         target = tmp_path / f"out-{at_once}-{window}.jsonl"
-        engine = LocalEngine(source, BatchAnswerer(assistant, settings, at_once), window, False)
+        decoding = TransformersEngine(assistant, at_once, sys.maxsize)
+        engine = LocalEngine(source, BatchAnswerer(decoding, settings), window, False)
         outcome = run_batch(source, target, settings, BatchPolicy(window=window), lambda: engine)  # noqa: B023
+        decoding.close()
         assert outcome.answered == outcome.total == 8, outcome.problems
         found[at_once, window] = {row["id"]: row["answer"] for row in read(target)}
     alone = found.pop((1, 1))
@@ -59,7 +63,9 @@ def test_answers_do_not_depend_on_rows_in_step_or_window(
         ties = [f"{i}: {alone[i]!r} or {answers[i]!r}" for i in alone if answers[i] != alone[i]]
         assert len(ties) <= ALLOWED_TIES, f"{way}: {ties}"
     if temperature:
-        other = BatchAnswerer(assistant, BatchSettings(max_new_tokens=8, temperature=temperature, seed=4))
+        decoding = TransformersEngine(assistant, 16, sys.maxsize)
+        other = BatchAnswerer(decoding, BatchSettings(max_new_tokens=8, temperature=temperature, seed=4))
         target = tmp_path / "other.jsonl"
         run_batch(source, target, settings, BatchPolicy(), lambda: LocalEngine(source, other, 64, False))
+        decoding.close()
         assert {row["id"]: row["answer"] for row in read(target)} != alone, "another seed, other answers"

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,13 +19,14 @@ from alm.terminal import console, printable, progress_bars, write_json
 from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
 
 if TYPE_CHECKING:
-    from alm.assistant import Assistant
+    from serve.batch.answering import BatchAnswerer
     from serve.batch.manifest import BatchSettings
     from serve.batch.runner import BatchPolicy, Outcome
     from serve.batch.sources import Source
-    from serve.batch.stages import Answerer, Engine
+    from serve.batch.stages import Engine
 
 _ROWS_FAILED = 1
+ROWS_AT_ONCE = 32
 _PROBLEMS_SHOWN = 20
 _PLAIN_PROGRESS_SECONDS = 30.0
 
@@ -54,7 +55,7 @@ def batch(
     merge: Annotated[
         list[Path] | None, typer.Option(help="Begin with the rows of this output; may be given again.", metavar="PART")
     ] = None,
-    rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = 16,
+    rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = ROWS_AT_ONCE,
     window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
     engine: Annotated[
         Literal["transformers", "vllm", "ray"],
@@ -121,31 +122,27 @@ def _batch_engine(
         from serve.batch.on_ray import RayEngine
 
         spool = target.with_name(target.name + ".spool.jsonl").resolve()
-        return RayEngine(source, partial(_answerer, settings, rows_at_once), spool, policy.window, details, workers)
+        load = partial(_answerer, "transformers", settings, rows_at_once)
+        return RayEngine(source, load, spool, policy.window, details, workers)
     from serve.batch.stages import LocalEngine
 
-    made = _vllm_answerer(settings, rows_at_once, started) if name == "vllm" else _answerer(settings, rows_at_once)
+    made = _answerer("vllm" if name == "vllm" else "transformers", settings, rows_at_once, started)
     return LocalEngine(source, made, policy.window, details)
 
 
-def _answerer(settings: BatchSettings, rows_at_once: int) -> Answerer:
+def _answerer(
+    engine: str, settings: BatchSettings, rows_at_once: int, started: ExitStack | None = None
+) -> BatchAnswerer:
+    """An engine for rows; `started` ends it, or else the end of the process."""
     from serve.batch.answering import BatchAnswerer
 
-    return BatchAnswerer(_batch_assistant(settings), settings, rows_at_once)
-
-
-def _vllm_answerer(settings: BatchSettings, rows_at_once: int, started: ExitStack) -> Answerer:
-    from serve.engines.vllm import VllmAnswerer
-
-    check_engine("vllm")
-    engine: Any = start_engine("vllm", _batch_assistant(settings), rows_at_once, sys.maxsize)
-    started.callback(engine.close)
-    return VllmAnswerer(engine, settings)
-
-
-def _batch_assistant(settings: BatchSettings) -> Assistant:
+    check_engine(engine)
     adapter = Path(settings.adapter) if settings.adapter else None
-    return load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence)
+    assistant = load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence)
+    decoding = start_engine(engine, assistant, rows_at_once, sys.maxsize, a_batch=True)
+    if started is not None:
+        started.callback(decoding.close)
+    return BatchAnswerer(decoding, settings)
 
 
 @contextmanager

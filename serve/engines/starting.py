@@ -22,8 +22,17 @@ def check_engine(name: str) -> None:
 
 
 def start_engine(
-    name: str, assistant: Assistant, rows: int, most_waiting: int, cache_gigabytes: float = 1.0
+    name: str,
+    assistant: Assistant,
+    rows: int,
+    most_waiting: int,
+    cache_gigabytes: float = 1.0,
+    a_batch: bool = False,
 ) -> Engine:
+    """
+    Args:
+        a_batch: all answers count, not the first one or a next turn.
+    """
     if name == "vllm":
         from serve.engines.vllm import VllmEngine
         from serve.engines.vllm_start import VllmSettings
@@ -32,4 +41,4 @@ def start_engine(
             return VllmEngine(assistant, VllmSettings(rows, cache_gigabytes), most_waiting)
     from serve.engines.transformers import TransformersEngine
 
-    return TransformersEngine(assistant, rows, most_waiting)
+    return TransformersEngine(assistant, rows, most_waiting, a_batch)

@@ -1,20 +1,15 @@
-"""The engine on our own model: one running batch (`alm.batching`), which a waiting job joins between two tokens."""
+"""The engine on our own model: one running batch (`alm.batching`), which waiting jobs join between two tokens."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alm.batching import BatchDecoder, Request
-from alm.conversation import Answer, Prepared, Usage
 from alm.errors import AlmError
-from serve.engines.conversations import begun_conversation
-from serve.engines.jobs import Ended, EngineState, Failed, Job, Pace, Piece
-from serve.engines.pieces import TextPieces
+from serve.engines.hearing import Heard, Listener, stopping
+from serve.engines.jobs import EngineState, Failed, Job, Pace
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
@@ -22,125 +17,82 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _Running:
-    job: Job
-    ready: Prepared
-    request: Request
-    pieces: TextPieces
-    encoded: int
-    first: float = 0.0
-
-
 class TransformersEngine:
-    """One assistant, one thread, one running batch.
-
-    Listening happens in the same thread, one job between two tokens: a second thread of tensor operations makes both
-    slower on CPUs than one after the other.
+    """One assistant, one thread that listens, one that decodes. Satisfies `serve.engines.jobs.Engine`.
 
     Args:
         rows: jobs that decode together.
         most_waiting: jobs that may wait beside them.
+        a_batch: all jobs count, not the single one: they join in groups, which are read faster, and nothing is kept
+            for a next turn.
     """
 
-    def __init__(self, assistant: Assistant, rows: int = 16, most_waiting: int = 64) -> None:
-        self.assistant, self.rows, self.most_waiting = assistant, rows, most_waiting
-        self.decoder = BatchDecoder(assistant)
-        self._waiting: deque[Job] = deque()
-        self._running: dict[Request, _Running] = {}
-        self._news = threading.Condition()
-        self._closed = False
+    def __init__(
+        self, assistant: Assistant, rows: int = 16, most_waiting: int = 64, a_batch: bool = False
+    ) -> None:
+        self.assistant, self.rows = assistant, rows
+        self.decoder = BatchDecoder(assistant, remember_answers=not a_batch)
+        self._group = max(1, rows // 4) if a_batch else 1
+        self._running: dict[Request, Heard] = {}
         self._pace = Pace(self.rows)
+        self._listener = Listener(assistant, rows, most_waiting, self._pace)
         self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        with self._news:
-            if self._closed or len(self._waiting) >= self.most_waiting:
-                raise self._pace.refusal(len(self._waiting))
-            self._waiting.append(job)
-            self._news.notify()
+        self._listener.submit(job)
 
     def state(self) -> EngineState:
-        with self._news:
-            return EngineState(len(self._running), len(self._waiting))
+        return EngineState(len(self._running), self._listener.waiting)
 
     def close(self) -> None:
-        with self._news:
-            self._closed = True
-            self._news.notify()
+        self._listener.close()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._news:
-                while not (self._closed or self._waiting or self.decoder.running):
-                    self._news.wait()
-                if self._closed:
-                    break
-                job = self._waiting.popleft() if self._waiting and len(self._running) < self.rows else None
-            if job is not None and not job.cancelled:
-                self._admit(job)
-            if self.decoder.running:
+        while not self._listener.closed:
+            free = self.rows - len(self._running)
+            if free >= self._group:
+                self._admit(self._listener.take(free, self._group, wait=not self._running))
+            if self._running:
                 self._step()
-        for left in [*self._waiting, *(r.job for r in self._running.values())]:
-            left.tell(Failed(RuntimeError("the server is stopping")))
+        for heard in self._running.values():
+            heard.job.tell(stopping())
 
-    def _admit(self, job: Job) -> None:
-        before = self.assistant.ears.encoded
-        try:
-            chat, question = begun_conversation(self.assistant, job.messages, job.evidence)
-            ready = chat.prepare_parts(question, job.sampling.max_new_tokens)
-            request = Request(ready.prompt, job.sampling)
-            self.decoder.add(request)
-        except Exception as error:  # one job must not take the others with it
-            if not isinstance(error, AlmError):
-                _LOG.exception("a prompt could not be read")
-            job.tell(Failed(error))
-            return
-        encoded = self.assistant.ears.encoded - before
-        pieces = TextPieces(self.assistant.processor.tokenizer, job.stop)
-        self._running[request] = _Running(job, ready, request, pieces, encoded)
-        self._after_token(self._running[request])
+    def _admit(self, jobs: list[Heard]) -> None:
+        joined = {Request(h.ready.prompt, h.job.sampling, h.audio_tokens): h for h in jobs}
+        self._running.update(joined)
+        self.decoder.add(*joined)
+        for request in joined:
+            self._after_token(request)
 
     def _step(self) -> None:
-        for one in self._running.values():
-            one.request.cancelled |= one.job.cancelled
+        for request, heard in self._running.items():
+            request.cancelled |= heard.job.cancelled
         try:
             self.decoder.step()
         except Exception as error:
             _LOG.exception("a step failed; its answers are lost")
             self.decoder.clear()
-            for one in self._running.values():
-                one.job.tell(Failed(error))
+            for heard in self._running.values():
+                heard.job.tell(Failed(error))
             self._running.clear()
             return
-        for one in list(self._running.values()):
-            self._after_token(one)
+        for request in list(self._running):
+            self._after_token(request)
 
-    def _after_token(self, one: _Running) -> None:
+    def _after_token(self, request: Request) -> None:
         """Tell what is new; let go of what is done."""
-        if text := one.pieces.add(one.request.new_ids, bool(one.request.finish)):
-            one.first = one.first or time.monotonic()
-            one.job.tell(Piece(text))
-        if one.pieces.stopped and not one.request.finish:
-            one.request.cancelled = True  # the row leaves at the next step
-        if not (one.request.finish or one.pieces.stopped):
+        heard = self._running[request]
+        if request.error is not None:
+            if not isinstance(request.error, AlmError):
+                _LOG.error("a prompt could not be read", exc_info=request.error)
+            del self._running[request]
+            heard.job.tell(Failed(request.error))
             return
-        del self._running[one.request]
-        self._pace.ended(one.job)
-        one.job.tell(Ended(self._answer(one)))
-
-    def _answer(self, one: _Running) -> Answer:
-        now = time.monotonic()
-        usage = Usage.of(
-            one.request.prompt,
-            self.assistant.model.config.audio_token_id,
-            new_tokens=len(one.request.new_ids),
-            reused_tokens=one.request.reused_tokens,
-            encoded_recordings=one.encoded,
-            first_token_seconds=(one.first or now) - one.job.came,
-            seconds=now - one.job.came,
-        )
-        finish = "stop" if one.pieces.stopped else one.request.finish
-        return Answer(one.pieces.text.strip(), one.ready.evidence, usage, finish, one.ready.asked)
+        stopped = heard.tell(request.new_ids, bool(request.finish))
+        if stopped and not request.finish:
+            request.cancelled = True  # the row leaves at the next step
+        if request.finish or stopped:
+            del self._running[request]
+            heard.end(request.new_ids, request.reused_tokens, request.finish, self._pace)

@@ -10,12 +10,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import queue
 import tempfile
 import threading
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -23,16 +19,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from alm.batching import Sampling
-from alm.conversation import Answer, Prepared, Usage
 from alm.errors import AlmError, ConfigError
 from alm.messages import Encoded, recordings_of
-from serve.batch.answering import grouped, messages_of, sampling_of
-from serve.batch.manifest import BatchSettings
-from serve.batch.stages import Ready
-from serve.engines.conversations import begun_conversation
-from serve.engines.jobs import Ended, EngineState, Event, Failed, Job, Pace, Piece
-from serve.engines.pieces import TextPieces
+from serve.engines.hearing import Heard, Listener, stopping
+from serve.engines.jobs import EngineState, Failed, Job, Pace
 from serve.engines.transformers import TransformersEngine
 from serve.engines.vllm_start import VllmSettings, engine_arguments, ensure_vllm, set_environment, write_for_vllm
 
@@ -47,14 +40,10 @@ _PASSED_ON = ("top_p", "top_k", "min_p", "repetition_penalty")
 
 @dataclass(eq=False)
 class _Running:
-    job: Job
-    ready: Prepared
-    pieces: TextPieces
-    encoded: int
+    heard: Heard
     new_ids: list[int] = field(default_factory=list)
     finish: str = ""
     reused: int = 0
-    first: float = 0.0
 
 
 class VllmEngine:
@@ -71,9 +60,8 @@ class VllmEngine:
     def __init__(self, assistant: Assistant, settings: VllmSettings | None = None, most_waiting: int = 64) -> None:
         ensure_vllm()
         set_environment()
-        self.assistant, self.most_waiting = assistant, most_waiting
+        self.assistant = assistant
         self.rows = (settings or VllmSettings()).rows
-        self._waiting: deque[Job] = deque()
         self._running: set[Job] = set()
         self._names = count()
         self._news = threading.Condition()
@@ -89,6 +77,7 @@ class VllmEngine:
             self._end_loop()
             raise
         self._plain = TransformersEngine(assistant, self.rows, most_waiting) if lora_is_apart(assistant) else None
+        self._listener = Listener(assistant, self.rows, most_waiting, self._pace)
         self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
         self._thread.start()
 
@@ -105,21 +94,17 @@ class VllmEngine:
         if self._plain is not None and not any(map(recordings_of, job.messages)):
             self._plain.submit(job)
             return
-        with self._news:
-            if self._closed or len(self._waiting) >= self.most_waiting:
-                raise self._pace.refusal(len(self._waiting))
-            self._waiting.append(job)
-            self._news.notify()
+        self._listener.submit(job)
 
     def state(self) -> EngineState:
         plain = self._plain.state() if self._plain is not None else EngineState(0, 0)
-        with self._news:
-            return EngineState(len(self._running) + plain.running, len(self._waiting) + plain.waiting)
+        return EngineState(len(self._running) + plain.running, self._listener.waiting + plain.waiting)
 
     def close(self) -> None:
         with self._news:
             self._closed = True
             self._news.notify()
+        self._listener.close()
         self._thread.join()
         if self._plain is not None:
             self._plain.close()
@@ -148,42 +133,32 @@ class VllmEngine:
     def _run(self) -> None:
         while True:
             with self._news:
-                while not (self._closed or (self._waiting and len(self._running) < self.rows)):
+                while not (self._closed or len(self._running) < self.rows):
                     self._news.wait()
-                if self._closed:
-                    break
-                job = self._waiting.popleft()
-                self._running.add(job)
-            if job.cancelled or not self._admit(job):
-                self._forget(job)
-        for left in self._waiting:
-            left.tell(Failed(RuntimeError("the server is stopping")))
+                free = self.rows - len(self._running)
+            if self._closed:
+                return
+            for heard in self._listener.take(free):
+                self._admit(heard)
 
-    def _admit(self, job: Job) -> bool:
-        """Listen and begin the answer; False if there is none."""
-        before = self.assistant.ears.encoded
+    def _admit(self, heard: Heard) -> None:
         try:
-            chat, question = begun_conversation(self.assistant, job.messages, job.evidence)
-            ready = chat.prepare_parts(question, job.sampling.max_new_tokens)
-            prompt = prompt_for_vllm(self.assistant, ready.prompt)
-            sampling = sampling_for_vllm(self.assistant, job.sampling)
-        except Exception as error:  # one job must not take the others with it
-            if not isinstance(error, AlmError):
-                _LOG.exception("a prompt could not be read")
-            job.tell(Failed(error))
-            return False
-        pieces = TextPieces(self.assistant.processor.tokenizer, job.stop)
-        one = _Running(job, ready, pieces, self.assistant.ears.encoded - before)
-        self._loop.call_soon_threadsafe(self._begin, one, prompt, sampling)
-        return True
+            prompt = prompt_for_vllm(self.assistant, heard.ready.prompt, heard.audio_tokens)
+            sampling = sampling_for_vllm(self.assistant, heard.job.sampling)
+        except AlmError as error:
+            heard.job.tell(Failed(error))
+            return
+        with self._news:
+            self._running.add(heard.job)
+        self._loop.call_soon_threadsafe(self._begin, _Running(heard), prompt, sampling)
 
     def _begin(self, one: _Running, prompt: Any, sampling: Any) -> None:
         task = self._loop.create_task(self._answer(one, prompt, sampling))
-        task.add_done_callback(lambda done: self._let_go(one.job, done.cancelled()))
+        task.add_done_callback(lambda done: self._let_go(one.heard.job, done.cancelled()))
 
     def _let_go(self, job: Job, stopped: bool) -> None:
         if stopped:
-            job.tell(Failed(RuntimeError("the server is stopping")))
+            job.tell(stopping())
         self._forget(job)
 
     def _forget(self, job: Job) -> None:
@@ -198,14 +173,13 @@ class VllmEngine:
             async with aclosing(outputs):  # a request that is not done then leaves vLLM
                 async for output in outputs:
                     self._take(one, output)
-                    if one.finish or one.job.cancelled:
+                    if one.finish or one.heard.job.cancelled:
                         break
         except Exception as error:
             _LOG.exception("an answer failed")
-            one.job.tell(Failed(error))
+            one.heard.job.tell(Failed(error))
             return
-        self._pace.ended(one.job)
-        one.job.tell(Ended(self._whole(one)))
+        one.heard.end(one.new_ids, one.reused, one.finish or "cancelled", self._pace)
 
     def _take(self, one: _Running, output: Any) -> None:
         """Note new tokens; tell what can be read of them."""
@@ -215,28 +189,10 @@ class VllmEngine:
             ids.pop()
         one.new_ids, one.reused = ids, output.num_cached_tokens or 0
         last = said.finish_reason is not None
-        if text := one.pieces.add(ids, last):
-            one.first = one.first or time.monotonic()
-            one.job.tell(Piece(text))
-        if one.pieces.stopped:
+        if one.heard.tell(ids, last):
             one.finish = "stop"
         elif last:
             one.finish = "length" if said.finish_reason == "length" else "stop"
-
-    def _whole(self, one: _Running) -> Answer:
-        now = time.monotonic()
-        usage = Usage.of(
-            one.ready.prompt,
-            self.assistant.model.config.audio_token_id,
-            new_tokens=len(one.new_ids),
-            reused_tokens=one.reused,
-            encoded_recordings=one.encoded,
-            first_token_seconds=(one.first or now) - one.job.came,
-            seconds=now - one.job.came,
-        )
-        return Answer(
-            one.pieces.text.strip(), one.ready.evidence, usage, one.finish or "cancelled", one.ready.asked
-        )
 
 
 def lora_is_apart(assistant: Assistant) -> bool:
@@ -245,12 +201,15 @@ def lora_is_apart(assistant: Assistant) -> bool:
     return has_lora and not assistant.model.config.lora_on_text_only
 
 
-def prompt_for_vllm(assistant: Assistant, prompt: Encoded) -> dict[str, Any]:
+def prompt_for_vllm(assistant: Assistant, prompt: Encoded, audio_tokens: Tensor | None) -> dict[str, Any]:
     """Token ids with one place for each recording, and the recordings' audio tokens.
+
+    Args:
+        audio_tokens: of all recordings, `[windows, tokens_per_window, dim]`.
 
     vLLM fills each place out to as many as the recording has tokens, which gives the prompt's own ids again.
     """
-    if not prompt.recordings:
+    if audio_tokens is None:
         return {"prompt_token_ids": list(prompt.ids)}
     config = assistant.model.config
     ids: list[int] = []
@@ -258,7 +217,7 @@ def prompt_for_vllm(assistant: Assistant, prompt: Encoded) -> dict[str, Any]:
     while at < len(prompt.ids):
         ids.append(prompt.ids[at])
         at += next(left) * config.tokens_per_window if prompt.ids[at] == config.audio_token_id else 1
-    heard = [assistant.ears.hear(r).tokens.flatten(0, 1) for r in prompt.recordings]
+    heard = [tokens.flatten(0, 1) for tokens in audio_tokens.split(list(prompt.windows))]
     return {
         "prompt_token_ids": ids,
         "multi_modal_data": {"audio": [tokens.detach().cpu() for tokens in heard]},
@@ -289,40 +248,3 @@ def sampling_for_vllm(assistant: Assistant, sampling: Sampling) -> Any:
         detokenize=False,
         **given,
     )
-
-
-@dataclass
-class VllmAnswerer:
-    """Answers the rows of a batch through an engine. Satisfies `serve.batch.stages.Answerer`."""
-
-    engine: VllmEngine
-    settings: BatchSettings
-
-    def __call__(self, rows: Sequence[Ready]) -> Iterator[tuple[int, Answer | Exception]]:
-        """Place and result of each row, in the order they are done in; rows about one recording go together."""
-        done: queue.Queue[tuple[int, Answer | Exception]] = queue.Queue()
-        jobs: list[Job] = []
-
-        try:
-            for place in grouped(rows):
-                try:
-                    jobs.append(self._submitted(place, rows[place], done))
-                except Exception as error:  # a row must not take the other rows with it
-                    done.put((place, error))
-            for _ in rows:
-                yield done.get()
-        finally:
-            for job in jobs:
-                job.cancel()
-
-    def _submitted(self, place: int, row: Ready, done: queue.Queue[tuple[int, Answer | Exception]]) -> Job:
-        def tell(event: Event) -> None:
-            if isinstance(event, Ended):
-                done.put((place, event.answer))
-            elif isinstance(event, Failed):
-                done.put((place, event.error))
-
-        wishes = row.row.wishes
-        job = Job(messages_of(row), tell, sampling_of(row.row, self.settings), wishes.stop, wishes.evidence)
-        self.engine.submit(job)
-        return job

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alm.assistant import Assistant
-from alm.batching import BatchDecoder, Request, Sampling, answer_all
+from alm.batching import BatchDecoder, Request, Sampling
 from alm.conversation import Prepared
 from serve.engines.conversations import begun_conversation
 from serve.engines.vllm import prompt_for_vllm, sampling_for_vllm
@@ -43,7 +43,11 @@ def prepared(assistant: Assistant, conversations: Sequence[list[dict[str, Any]]]
 def ours(assistant: Assistant, prompts: Sequence[Prepared], new_tokens: int) -> list[list[int]]:
     """Tokens of the transformers model, in the order of the prompts."""
     requests = [Request(p.prompt, Sampling(new_tokens)) for p in prompts]
-    for request in answer_all(BatchDecoder(assistant), requests, 8):
+    decoder = BatchDecoder(assistant)
+    decoder.add(*requests)
+    while decoder.running:
+        decoder.step()
+    for request in requests:
         if request.error:
             raise request.error
     return [r.new_ids for r in requests]
@@ -81,12 +85,12 @@ class Vllm:
         """vLLM's outputs, with the three likeliest tokens at each step."""
         sampling = sampling_for_vllm(self.assistant, Sampling(new_tokens))
         sampling.logprobs = 3
-        made = [prompt_for_vllm(self.assistant, p.prompt) for p in prompts]
+        made = [prompt_for_vllm(self.assistant, p.prompt, self.assistant.audio_tokens(p.prompt)) for p in prompts]
         return list(self.llm.generate(made, sampling, use_tqdm=False))
 
     def answers_to_recordings(self, prompts: Sequence[Prepared], new_tokens: int) -> list[Any]:
         """As [`answers`], with the recordings themselves."""
-        made = [prompt_for_vllm(self.assistant, p.prompt) for p in prompts]
+        made = [prompt_for_vllm(self.assistant, p.prompt, self.assistant.audio_tokens(p.prompt)) for p in prompts]
         for prompt, p in zip(made, prompts, strict=True):
             if p.prompt.recordings:
                 prompt["multi_modal_data"] = {"audio": [(r.samples, r.rate) for r in p.prompt.recordings]}

@@ -21,11 +21,12 @@ from alm.adapters import NAME
 from alm.batching import Sampling
 from alm.conversation import Answer
 from alm.errors import AlmError
+from serve.batch.answering import BatchAnswerer
 from serve.batch.manifest import BatchSettings
 from serve.batch.rows import Row
 from serve.batch.stages import Ready
 from serve.engines.jobs import Ended, Event, Failed, Job, Piece, QueueFullError
-from serve.engines.vllm import VllmAnswerer, VllmEngine
+from serve.engines.vllm import VllmEngine
 from serve.engines.vllm_start import VllmSettings
 
 
@@ -140,7 +141,7 @@ def test_rows_of_a_batch_are_answered_where_they_belong(engine: VllmEngine) -> N
         ready(3, [{"role": "user", "content": "Hello there"}]),
     ]
     engine.most_waiting = 8
-    results = dict(VllmAnswerer(engine, BatchSettings("miniature", max_new_tokens=NEW))(rows))
+    results = dict(BatchAnswerer(engine, BatchSettings("miniature", max_new_tokens=NEW))(rows))
     assert isinstance(results[0], Answer) and results[0].text == expected(engine, CONVERSATIONS[0])
     assert isinstance(results[1], AlmError)
     assert isinstance(results[2], Answer) and results[2].text == expected(engine, CONVERSATIONS[1])
