@@ -133,18 +133,18 @@ def _padded(masks: Sequence[Tensor]) -> Tensor:
 
 
 class BatchDecoder:
-    """A running batch of one assistant; for one thread.
+    """A running batch of one assistant; for one thread, but several may share the assistant and the prefixes.
 
     Args:
-        prefix_bytes: room for keys and values of earlier prompts.
+        prefixes: keys and values of earlier prompts.
         remember_answers: keep those of answers, too, for a next turn.
     """
 
     def __init__(
-        self, assistant: Assistant, prefix_bytes: int = 512 * 2**20, remember_answers: bool = True
+        self, assistant: Assistant, prefixes: PrefixCache | None = None, remember_answers: bool = True
     ) -> None:
         self.assistant, self._remember = assistant, remember_answers
-        self.prefixes = PrefixCache(assistant.model.config, prefix_bytes)
+        self.prefixes = prefixes or PrefixCache(assistant.model.config)
         self._rows = {True: _Rows(), False: _Rows()}
         self._processors: dict[Request, LogitsProcessorList] = {}
         self._generators: dict[Request, torch.Generator] = {}
@@ -225,7 +225,7 @@ class BatchDecoder:
         model, pack = self.assistant.model, Pass.of([r.prompt for r in group])
         heard = [t for r in group if (t := self._audio_tokens(r)) is not None]
         given = {"audio_embeds": torch.cat(heard)} if heard else {}
-        with self.assistant.lock, model.lora_for(group[0].request.audio):
+        with model.lora_for(group[0].request.audio):
             out = model(
                 pack.ids.to(model.device),
                 attention_mask=pack.mask.to(model.device),
@@ -268,7 +268,7 @@ class BatchDecoder:
     def _step(self, audio: bool, rows: _Rows) -> list[Request]:
         model = self.assistant.model
         rows.mask = torch.nn.functional.pad(rows.mask, (0, 1), value=1)
-        with self.assistant.lock, model.lora_for(audio):
+        with model.lora_for(audio):
             logits = model(
                 rows.last[:, None].to(model.device),
                 attention_mask=rows.mask.to(model.device),

@@ -19,6 +19,7 @@ from alm.aligner import Heard, TagPrompt, build_aligner
 from alm.configuration import AlmConfig, BranchConfig
 from alm.errors import ConversationError
 from alm.fusion import TEXT, AudioRows, FusedDecoder, FusionCache
+from alm.lora_switch import LoraSwitch
 from alm.tagging import TagHead
 
 AUDIO_SUFFIXES = ("_features", "_mask", "_hidden", "_hidden_mask")
@@ -283,6 +284,7 @@ class AlmForConditionalGeneration(AlmPreTrainedModel, GenerationMixin):
         self.model = AlmModel(config)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self._no_split_modules = self.model._no_split_modules
+        self._lora = LoraSwitch()
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -389,20 +391,18 @@ class AlmForConditionalGeneration(AlmPreTrainedModel, GenerationMixin):
 
     @contextmanager
     def lora_for(self, audio: bool) -> Any:
-        """LoRA as the configuration wants it for input with or without audio (Granite Speech does the same)."""
-        off = getattr(self, "_hf_peft_config_loaded", False) and not audio and not self.config.lora_on_text_only
-        if off:
-            self._enable_lora(False)
-        try:
-            yield
-        finally:
-            if off:
-                self._enable_lora(True)
+        """LoRA as the configuration wants it for input with or without audio (Granite Speech does the same).
 
-    def _enable_lora(self, enabled: bool) -> None:
+        Threads may call it at the same time: those that want LoRA and those that do not take turns.
+        """
+        has_lora = getattr(self, "_hf_peft_config_loaded", False)
+        with self._lora.passing(has_lora and not audio and not self.config.lora_on_text_only, self._turn_lora_off):
+            yield
+
+    def _turn_lora_off(self, off: bool) -> None:
         """Of the language model alone: another thread may be listening."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         for module in self.model.language_model.modules():
             if isinstance(module, BaseTunerLayer):
-                module.enable_adapters(enabled)
+                module.enable_adapters(not off)

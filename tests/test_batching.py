@@ -12,6 +12,7 @@ import torch
 from alm.audio import Waveform
 from alm.batching import BatchDecoder, Request, Sampling
 from alm.errors import ConfigError
+from alm.prefix_cache import PrefixCache
 from alm.reading import Pass
 from alm.testing import click_train, noise, tone
 
@@ -197,7 +198,7 @@ def test_a_later_turn_reads_only_what_is_new_and_answers_the_same() -> None:
 
 def test_without_room_the_oldest_prefix_goes() -> None:
     a = talker()
-    decoder = BatchDecoder(a, prefix_bytes=1)
+    decoder = BatchDecoder(a, PrefixCache(a.model.config, most_bytes=1))
     request = Request(a.encode(messages("What?", tone())), Sampling(max_new_tokens=3))
     run(decoder, [request, Request(a.encode(messages("Hello")), Sampling(max_new_tokens=3))])
     again = Request(request.prompt, Sampling(max_new_tokens=3))

@@ -215,7 +215,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
     engine = TransformersEngine(tiny_model.assistant(), rows=1, most_waiting=1)
     app_settings = ServerSettings("miniature", (), 64, 16, Opener(LIMITS))
     told: list[Any] = []
-    with engine.assistant.lock:  # the engine cannot go on
+    with stopped(engine):
         jobs = [Job([{"role": "user", "content": [{"type": "text", "text": "a"}]}], told.append) for _ in range(2)]
         engine.submit(jobs[0])
         while engine.state().waiting:

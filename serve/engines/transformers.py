@@ -1,13 +1,21 @@
-"""The engine on our own model: one running batch (`alm.batching`), which waiting jobs join between two tokens."""
+"""The engine on our own model: running batches (`alm.batching`), which waiting jobs join between two tokens.
+
+On CPUs several threads with a batch each, and a core or more for each, are faster than one thread with all cores: most
+of a small model's operations are too small to be shared out. They work on the same weights.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
+import torch
+
 from alm.batching import BatchDecoder, Request
 from alm.errors import AlmError
+from alm.prefix_cache import PrefixCache
 from serve.engines.hearing import Heard, Listener, stopping
 from serve.engines.jobs import EngineState, Failed, Job, Pace
 
@@ -15,43 +23,86 @@ if TYPE_CHECKING:
     from alm.assistant import Assistant
 
 _LOG = logging.getLogger(__name__)
+PREFIX_BYTES = 512 * 2**20
+MOST_LANES = 4
 
 
 class TransformersEngine:
-    """One assistant, one thread that listens, one that decodes. Satisfies `serve.engines.jobs.Engine`.
+    """One assistant, one thread that listens, others that decode. Satisfies `serve.engines.jobs.Engine`.
 
     Args:
-        rows: jobs that decode together.
+        rows: jobs that decode together, in all threads.
         most_waiting: jobs that may wait beside them.
         a_batch: all jobs count, not the single one: they join in groups, which are read faster, and nothing is kept
             for a next turn.
+        lanes: threads that decode; None: as many as the machine has cores for, or one for a GPU.
     """
 
     def __init__(
-        self, assistant: Assistant, rows: int = 16, most_waiting: int = 64, a_batch: bool = False
+        self,
+        assistant: Assistant,
+        rows: int = 16,
+        most_waiting: int = 64,
+        a_batch: bool = False,
+        lanes: int | None = None,
     ) -> None:
-        self.assistant, self.rows = assistant, rows
-        self.decoder = BatchDecoder(assistant, remember_answers=not a_batch)
-        self._group = max(1, rows // 4) if a_batch else 1
-        self._running: dict[Request, Heard] = {}
-        self._pace = Pace(self.rows)
+        self.assistant = assistant
+        self._pace = Pace(rows)
         self._listener = Listener(assistant, rows, most_waiting, self._pace)
-        self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
-        self._thread.start()
+        prefixes = PrefixCache(assistant.model.config, PREFIX_BYTES)
+        count = min(lanes or _usual_lanes(assistant), rows)
+        shares = [rows // count + (lane < rows % count) for lane in range(count)]
+        cores = max(1, _cores() // count)
+        self._lanes = [
+            _Lane(BatchDecoder(assistant, prefixes, not a_batch), self._listener, self._pace, share, a_batch, cores)
+            for share in shares
+        ]
 
     def submit(self, job: Job) -> None:
         self._listener.submit(job)
 
     def state(self) -> EngineState:
-        return EngineState(len(self._running), self._listener.waiting)
+        return EngineState(sum(lane.jobs for lane in self._lanes), self._listener.waiting)
 
     def close(self) -> None:
         self._listener.close()
+        for lane in self._lanes:
+            lane.join()
+
+
+def _usual_lanes(assistant: Assistant) -> int:
+    return min(_cores(), MOST_LANES) if assistant.model.device.type == "cpu" else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Lane:
+    """A thread with a batch of its own."""
+
+    def __init__(
+        self, decoder: BatchDecoder, listener: Listener, pace: Pace, rows: int, a_batch: bool, cores: int
+    ) -> None:
+        self._decoder, self._listener, self._pace, self._rows, self._cores = decoder, listener, pace, rows, cores
+        self._group = max(1, rows // 4) if a_batch else 1
+        self._running: dict[Request, Heard] = {}
+        self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def jobs(self) -> int:
+        """That are being answered."""
+        return len(self._running)
+
+    def join(self) -> None:
+        """Wait for the end, which the listener's end brings."""
         self._thread.join()
 
     def _run(self) -> None:
+        torch.set_num_threads(self._cores)  # with OpenMP, of this thread
         while not self._listener.closed:
-            free = self.rows - len(self._running)
+            free = self._rows - len(self._running)
             if free >= self._group:
                 self._admit(self._listener.take(free, self._group, wait=not self._running))
             if self._running:
@@ -62,7 +113,7 @@ class TransformersEngine:
     def _admit(self, jobs: list[Heard]) -> None:
         joined = {Request(h.ready.prompt, h.job.sampling, h.audio_tokens): h for h in jobs}
         self._running.update(joined)
-        self.decoder.add(*joined)
+        self._decoder.add(*joined)
         for request in joined:
             self._after_token(request)
 
@@ -70,10 +121,10 @@ class TransformersEngine:
         for request, heard in self._running.items():
             request.cancelled |= heard.job.cancelled
         try:
-            self.decoder.step()
+            self._decoder.step()
         except Exception as error:
             _LOG.exception("a step failed; its answers are lost")
-            self.decoder.clear()
+            self._decoder.clear()
             for heard in self._running.values():
                 heard.job.tell(Failed(error))
             self._running.clear()
