@@ -101,14 +101,14 @@ class _Rows:
     def requests(self) -> list[Request]:
         return [r for r in self.rows if r is not None]
 
-    def add(self, requests: Sequence[Request], caches: Sequence[FusionCache], tokens: Sequence[int]) -> None:
+    def add(self, requests: Sequence[Request], read: Pass, tokens: Sequence[int]) -> None:
+        """Let the rows of a pass join, those that are done with their first token as well."""
         self.tidy(most_done=0)
-        masks = [torch.ones(1, c.positions, dtype=torch.long) for c in caches]
-        if self.rows:
-            caches, masks = [self.cache, *caches], [self.mask, *masks]
-        self.cache, self.mask = joined(caches), _padded(masks)
+        masks = [self.mask, read.mask] if self.rows else [read.mask]
+        self.cache = joined([self.cache, read.cache]) if self.rows else read.cache
+        self.mask = _padded(masks)
         self.last = torch.cat([self.last, torch.tensor(tokens)])
-        self.rows += requests
+        self.rows += [None if r.finish else r for r in requests]
 
     def done(self, request: Request) -> None:
         self.rows[self.rows.index(request)] = None
@@ -137,7 +137,7 @@ class BatchDecoder:
 
     Args:
         prefixes: keys and values of earlier prompts.
-        remember_answers: keep those of answers, too, for a next turn.
+        remember_answers: keep those of answers and of every question, too, for a next turn.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class BatchDecoder:
     def _read(self, group: Sequence[_Reading], started: float) -> None:
         """One pass, or one for each where it fails: a request must not take the others with it."""
         try:
-            read = self._passed(group)
+            read, logits = self._passed(group)
         except Exception as error:
             if len(group) > 1:
                 for one in group:
@@ -206,22 +206,24 @@ class BatchDecoder:
             group[0].request.error = error
             self._forget(group[0].request)
             return
-        staying = list[tuple[Request, FusionCache, int]]()
-        for one, cache, logits in zip(group, *read, strict=True):
-            self.prefixes.keep(one.keys, cache.copied())
+        tokens = list[int]()
+        for row, one in enumerate(group):
+            if self._remember or not one.prompt.known or self._hears(one):
+                self.prefixes.keep(one.keys, read.cache_of(row))
             one.request.reused_tokens = one.prompt.known
-            token = self._next(one.request, logits)
+            tokens.append(self._next(one.request, logits[row]))
             one.request.first_token_seconds = time.perf_counter() - started
-            if self._said(one.request, token):
+            if self._said(one.request, tokens[-1]):
                 self._forget(one.request)
-            else:
-                staying.append((one.request, cache, token))
-        if staying:
-            requests, caches, tokens = zip(*staying, strict=True)
-            self._rows[group[0].request.audio].add(requests, caches, tokens)
+        if not all(one.request.finish for one in group):
+            self._rows[group[0].request.audio].add([one.request for one in group], read, tokens)
 
-    def _passed(self, group: Sequence[_Reading]) -> tuple[list[FusionCache], Tensor]:
-        """Caches of the prompts, and logits `[batch, vocabulary]` of their first tokens."""
+    def _hears(self, one: _Reading) -> bool:
+        """Whether a recording is read that was not known before."""
+        return self.assistant.model.config.audio_token_id in one.prompt.new
+
+    def _passed(self, group: Sequence[_Reading]) -> tuple[Pass, Tensor]:
+        """The prompts with their caches filled, and logits `[batch, vocabulary]` of their first tokens."""
         model, pack = self.assistant.model, Pass.of([r.prompt for r in group])
         heard = [t for r in group if (t := self._audio_tokens(r)) is not None]
         given = {"audio_embeds": torch.cat(heard)} if heard else {}
@@ -235,7 +237,7 @@ class BatchDecoder:
                 logits_to_keep=1,
                 **given,
             )
-        return pack.caches(), out.logits[:, -1]
+        return pack, out.logits[:, -1]
 
     def _audio_tokens(self, one: _Reading) -> Tensor | None:
         """Of the recordings that are not known yet; they are the last ones."""

@@ -62,11 +62,9 @@ class Pass:
         """[batch, new] rotary positions: each row counts its own tokens."""
         return (self.mask.cumsum(1) - 1).clamp_min(0)[:, -self.ids.shape[1] :]
 
-    def caches(self) -> list[FusionCache]:
-        """After the pass: a cache for each row."""
-        if len(self.ids) == 1:
-            return [self.cache]
-        return [row_of(self.cache, row, self.mask[row].bool()) for row in range(len(self.ids))]
+    def cache_of(self, row: int) -> FusionCache:
+        """After the pass: a cache of its own for one row."""
+        return self.cache.copied() if len(self.ids) == 1 else row_of(self.cache, row, self.mask[row].bool())
 
 
 def passes(prompts: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:

@@ -215,7 +215,10 @@ def test_a_full_queue_says_when_to_come_again() -> None:
     engine = TransformersEngine(tiny_model.assistant(), rows=1, most_waiting=1)
     app_settings = ServerSettings("miniature", (), 64, 16, Opener(LIMITS))
     told: list[Any] = []
-    with stopped(engine):
+    decoder, go_on = engine._lanes[0]._decoder, threading.Event()
+    read = decoder.add
+    decoder.add = lambda *requests: (go_on.wait(), read(*requests))[1]  # type: ignore[method-assign]
+    try:
         jobs = [Job([{"role": "user", "content": [{"type": "text", "text": "a"}]}], told.append) for _ in range(2)]
         engine.submit(jobs[0])
         while engine.state().waiting:
@@ -228,6 +231,8 @@ def test_a_full_queue_says_when_to_come_again() -> None:
         answer = TestClient(create_app(engine, app_settings)).post("/v1/chat/completions", json={"messages": ask("a")})
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
         assert answer.json()["error"]["code"] == "queue_full"
+    finally:
+        go_on.set()
     while sum(isinstance(t, Ended) for t in told) < 2:
         time.sleep(0.01)
     engine.close()

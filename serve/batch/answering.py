@@ -15,6 +15,8 @@ from serve.batch.rows import Row
 from serve.batch.stages import Ready
 from serve.engines.jobs import Ended, Engine, Event, Failed, Job
 
+_Done = queue.Queue[tuple[int, Answer | Exception]]
+
 
 @dataclass
 class BatchAnswerer:
@@ -28,22 +30,17 @@ class BatchAnswerer:
     settings: BatchSettings
 
     def __call__(self, rows: Sequence[Ready]) -> Iterator[tuple[int, Answer | Exception]]:
-        """Place and result of each row, in the order they are done in."""
-        done: queue.Queue[tuple[int, Answer | Exception]] = queue.Queue()
+        """Place and result of each row, as they are done; the engine has all rows before one is asked for."""
+        done: _Done = queue.Queue()
         jobs: list[Job] = []
-        try:
-            for place in grouped(rows):
-                try:
-                    jobs.append(self._submitted(place, rows[place], done))
-                except Exception as error:  # a row must not take the other rows with it
-                    done.put((place, error))
-            for _ in rows:
-                yield done.get()
-        finally:
-            for job in jobs:
-                job.cancel()
+        for place in grouped(rows):
+            try:
+                jobs.append(self._submitted(place, rows[place], done))
+            except Exception as error:  # a row must not take the other rows with it
+                done.put((place, error))
+        return _taken(done, len(rows), jobs)
 
-    def _submitted(self, place: int, row: Ready, done: queue.Queue[tuple[int, Answer | Exception]]) -> Job:
+    def _submitted(self, place: int, row: Ready, done: _Done) -> Job:
         def tell(event: Event) -> None:
             if isinstance(event, Ended):
                 done.put((place, event.answer))
@@ -54,6 +51,15 @@ class BatchAnswerer:
         job = Job(messages_of(row), tell, sampling_of(row.row, self.settings), wishes.stop, wishes.evidence)
         self.engine.submit(job)
         return job
+
+
+def _taken(done: _Done, count: int, jobs: Sequence[Job]) -> Iterator[tuple[int, Answer | Exception]]:
+    try:
+        for _ in range(count):
+            yield done.get()
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 def grouped(rows: Sequence[Ready]) -> list[int]:

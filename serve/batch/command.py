@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ROWS_FAILED = 1
 ROWS_AT_ONCE = 32
+WINDOW = 256
 _PROBLEMS_SHOWN = 20
 _PLAIN_PROGRESS_SECONDS = 30.0
 
@@ -56,7 +57,9 @@ def batch(
         list[Path] | None, typer.Option(help="Begin with the rows of this output; may be given again.", metavar="PART")
     ] = None,
     rows_at_once: Annotated[int, typer.Option(min=1, help="Rows that are answered in step.")] = ROWS_AT_ONCE,
-    window: Annotated[int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")] = 64,
+    window: Annotated[
+        int, typer.Option(min=1, help="Rows read together; recordings they share are heard once.")
+    ] = WINDOW,
     engine: Annotated[
         Literal["transformers", "vllm", "ray"],
         typer.Option(help=f"{ENGINE_HELP} ray: transformers in several processes or machines."),

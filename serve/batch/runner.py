@@ -23,6 +23,8 @@ from serve.batch.writers import Target, open_target, pairs_of, target_of, write_
 
 _MAX_PROBLEMS_KEPT = 100
 _VERDICTS_KEPT = 65536
+_SYNCED_ROWS = 64
+"""So many answers are forced to the disk together."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class BatchPolicy:
     retry_errors: bool = False
     details: bool = False
     """Write usage and evidence of each answer, too."""
-    window: int = 64
-    """Rows that are read and answered together, and forced to the disk; a power cut costs at most so many answers."""
+    window: int = 256
+    """Rows that are read and answered together; those about the same recordings follow each other."""
     limit_rows: int | None = None
     """Rows to answer in this run."""
     max_errors_in_a_row: int = 25
@@ -201,7 +203,7 @@ class _Runner:
                     if finished.problem is not None and self.policy.stop_on_error:
                         raise finished.cause or RecordError(f"{line.where}: {finished.problem}")
                     self.journal.append(self._output_row(line, finished))
-                    if number % self.policy.window == 0:
+                    if number % min(_SYNCED_ROWS, self.policy.window) == 0:
                         self.journal.sync()
                     self.outcome.seconds = time.monotonic() - started
                     self._count(line, finished)

@@ -15,7 +15,8 @@ from serve.batch.rows import Line, Row
 if TYPE_CHECKING:
     from alm.conversation import Answer
 
-#: Answers the questions of some rows: the place of each among them with its answer or its error, in any order.
+#: Answers the questions of some rows: the place of each among them with its answer or its error, in any order. The work
+#: may begin with the call, before anybody asks for a result.
 Answerer = Callable[[Sequence["Ready"]], Iterator[tuple[int, "Answer | Exception"]]]
 Results = Generator[tuple[Line, "Finished"], None, None]
 #: From open lines to finished rows in the same order; closing them early ends the work.
@@ -101,7 +102,7 @@ class Window:
 
 
 def windows(
-    lines: Iterable[Line], source: Opens, rows: int, recordings: RecordingCache, max_bytes: int = 512 * 2**20
+    lines: Iterable[Line], source: Opens, rows: int, recordings: RecordingCache, max_bytes: int = 256 * 2**20
 ) -> Iterator[Window]:
     """The lines made ready, in windows of so many rows; fewer where their recordings are long."""
     window = Window()
@@ -123,8 +124,14 @@ def ready_or_error(line: Line, source: Opens, recordings: RecordingCache) -> Rea
 
 
 def answered(window: Window, answer: Answerer, details: bool) -> Iterator[tuple[Line, Finished]]:
-    """Finished rows in the order of the window, each as soon as those before it are there."""
-    for line, own, result in zip(window.lines, window.ready, _results(window.ready, answer), strict=True):
+    """Finished rows in the order of the window, each as soon as those before it are there; begins at once."""
+    return _finished(window, answer([r for r in window.ready if isinstance(r, Ready)]), details)
+
+
+def _finished(
+    window: Window, answers: Iterator[tuple[int, Answer | Exception]], details: bool
+) -> Iterator[tuple[Line, Finished]]:
+    for line, own, result in zip(window.lines, window.ready, _results(window.ready, answers), strict=True):
         if isinstance(result, Exception):
             text = str(result) or type(result).__name__
             yield line, Finished({"error": {"type": type(result).__name__, "message": text}}, cause=result)
@@ -133,10 +140,11 @@ def answered(window: Window, answer: Answerer, details: bool) -> Iterator[tuple[
             yield line, Finished({"answer": result.text, **(_details(result) if details else {})}, own.seconds)
 
 
-def _results(ready: list[Ready | Exception], answer: Answerer) -> Iterator[Answer | Exception]:
+def _results(
+    ready: list[Ready | Exception], answers: Iterator[tuple[int, Answer | Exception]]
+) -> Iterator[Answer | Exception]:
     places = [i for i, r in enumerate(ready) if isinstance(r, Ready)]
     done: dict[int, Answer | Exception] = {i: r for i, r in enumerate(ready) if isinstance(r, Exception)}
-    answers = answer([r for r in ready if isinstance(r, Ready)])
     for index in range(len(ready)):
         while index not in done:
             place, result = next(answers)
@@ -163,6 +171,12 @@ class LocalEngine:
     details: bool
 
     def __call__(self, lines: Iterator[Line]) -> Results:
-        recordings = RecordingCache()
+        """A window is begun before the one before it is done: the last answers of a window leave room for others."""
+        recordings, before = RecordingCache(), None
         for window in windows(lines, self.source, self.window, recordings):
-            yield from answered(window, self.answer, self.details)
+            begun = answered(window, self.answer, self.details)
+            if before is not None:
+                yield from before
+            before = begun
+        if before is not None:
+            yield from before

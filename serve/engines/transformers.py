@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from alm.assistant import Assistant
 
 _LOG = logging.getLogger(__name__)
-PREFIX_BYTES = 512 * 2**20
+PREFIX_BYTES = {False: 512 * 2**20, True: 128 * 2**20}
+"""Room for what was read of earlier prompts; in a batch questions about one recording follow each other."""
 MOST_LANES = 4
 
 
@@ -49,7 +50,7 @@ class TransformersEngine:
         self.assistant = assistant
         self._pace = Pace(rows)
         self._listener = Listener(assistant, rows, most_waiting, self._pace)
-        prefixes = PrefixCache(assistant.model.config, PREFIX_BYTES)
+        prefixes = PrefixCache(assistant.model.config, PREFIX_BYTES[a_batch])
         count = min(lanes or _usual_lanes(assistant), rows)
         shares = [rows // count + (lane < rows % count) for lane in range(count)]
         cores = max(1, _cores() // count)

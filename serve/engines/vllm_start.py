@@ -21,6 +21,11 @@ _ENVIRONMENT = {
 }
 
 
+_BLOCK = 32
+"""Tokens whose keys and values are kept, or found again, together. vLLM takes 128 on CPUs: more than a whole question
+about a recording, so that nothing would be shared; its kernels want multiples of 32."""
+
+
 @dataclass(frozen=True)
 class VllmSettings:
     """What an operator may change."""
@@ -67,6 +72,7 @@ def engine_arguments(assistant: Assistant, folder: Path, settings: VllmSettings)
         max_num_batched_tokens=settings.batched_tokens,
         kv_cache_memory_bytes=int(settings.cache_gigabytes * 2**30),
         enable_prefix_caching=settings.reuse_prefixes,
+        block_size=_BLOCK,
         enforce_eager=True,
         limit_mm_per_prompt={"audio": 0},
         enable_mm_embeds=True,
