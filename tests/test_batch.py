@@ -437,7 +437,7 @@ def test_rows_answered_together_are_answered_as_alone() -> None:
     found = []
     for at_once in (1, 2, 16):
         assistant = tiny_model.assistant(["dog", "cat"])
-        engine = TransformersEngine(assistant, at_once)
+        engine = TransformersEngine(assistant, at_once, lanes=1)
         results = dict(BatchAnswerer(engine, BatchSettings(max_new_tokens=9))(rows))
         engine.close()
         assert sorted(results) == [0, 1, 2, 3, 4]
