@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serve.batch.stages import Engine
 
 _ROWS_FAILED = 1
-ROWS_AT_ONCE = 32
+ROWS_AT_ONCE = 64
 WINDOW = 256
 _PROBLEMS_SHOWN = 20
 _PLAIN_PROGRESS_SECONDS = 30.0

@@ -121,10 +121,10 @@ class Listener:
         Args:
             most: no more than these.
             least: none before there are so many, unless no more are on their way.
-            wait: until there are, or the end.
+            wait: until there are, or the end; else only while more are on their way.
         """
         with self._news:
-            while wait and not (self._closed or self._enough(least)):
+            while not (self._closed or self._enough(least)) and (wait or (least > 1 and self._on_their_way())):
                 self._news.wait()
             if self._closed or not self._enough(least):
                 return []
@@ -133,8 +133,10 @@ class Listener:
         return [h for h in found if not h.job.cancelled]
 
     def _enough(self, least: int) -> bool:
-        on_their_way = len(self._waiting) + self._busy if len(self._heard) < self.ahead else 0
-        return bool(self._heard) and (len(self._heard) >= least or not on_their_way)
+        return bool(self._heard) and (len(self._heard) >= least or not self._on_their_way())
+
+    def _on_their_way(self) -> bool:
+        return len(self._heard) < self.ahead and bool(self._waiting or self._busy)
 
     def close(self) -> None:
         """End; whoever still waits is told so."""

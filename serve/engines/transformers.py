@@ -86,7 +86,7 @@ class _Lane:
         self, decoder: BatchDecoder, listener: Listener, pace: Pace, rows: int, a_batch: bool, cores: int
     ) -> None:
         self._decoder, self._listener, self._pace, self._rows, self._cores = decoder, listener, pace, rows, cores
-        self._group = max(1, rows // 4) if a_batch else 1
+        self._group = max(1, rows // 2) if a_batch else 1
         self._running: dict[Request, Heard] = {}
         self._thread = threading.Thread(target=self._run, name="alm-engine", daemon=True)
         self._thread.start()
