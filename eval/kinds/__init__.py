@@ -1,8 +1,8 @@
-"""The seven kinds of task: how an answer is read and scored."""
+"""The seven kinds of task: how an answer is read and scored; `KINDS` has them by name."""
 
 from __future__ import annotations
 
 from eval.kinds.base import Kind
+from eval.kinds.choice import Choice
 
-KINDS: dict[str, Kind] = {}
-"""Every kind by the name that `Item.want.kind` has."""
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(),)}

@@ -1,0 +1,12 @@
+"""The benchmarks' own scoring rules by name; `Item.official` names one."""
+
+from __future__ import annotations
+
+from eval.official import air, wordsets
+from eval.official.base import Official, Verdict
+
+__all__ = ["OFFICIAL", "Official", "Verdict"]
+
+_RULES: tuple[Official, ...] = (wordsets.MMAU, wordsets.MMAR, air.FOUNDATION)
+
+OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}
