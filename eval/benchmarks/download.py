@@ -97,7 +97,7 @@ class Row:
         value = self.values.get(name)
         if isinstance(value, str):
             return _literal(value, f"{self.where}, field '{name}'")
-        return value.tolist() if hasattr(value, "tolist") else value
+        return value
 
 
 def _is_nan(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""From what a reader yields to a prepared benchmark: recordings looked up and hashed, losses counted, counts checked."""
+"""From what a reader yields to a prepared benchmark: recordings hashed, losses counted, counts checked."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _recordings(items: Iterable[Item]) -> dict[str, str]:
 
 def _added_up(lost: Iterable[Lost], unusable: Iterable[Unusable]) -> tuple[Lost, ...]:
     counts: Counter[str] = Counter()
-    for one in (*lost, *unusable):
-        counts[one.reason] += one.count
+    for reason, count in [*((one.reason, one.count) for one in lost), *((u.reason, u.count) for u in unusable)]:
+        counts[reason] += count
     return tuple(Lost(reason=reason, count=count) for reason, count in counts.items() if count)
 
 

@@ -1,7 +1,8 @@
 """What models are asked. The words are ours, since few benchmarks publish theirs; the card of each prepared benchmark
 records the templates that it was made with, and another template is another test.
 
-`$audio` is where the recordings go; the other slots are filled from the official rows.
+`$audio` is where the recordings go, `$one` and `$two` are places of single ones; the other slots are filled from the
+official rows.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ SOUND_EVENTS = Template(
     "from -180 to 180; elevation is positive upwards, from -40 to 40."
 )
 
-SAME_ORDER = Template("$audio$question\n$options\nAnswer with the letter of the right option only.")
+SARCASM = Template(
+    "Context:\n$one\nUtterance:\n$two\nGiven the context, is the utterance sarcastic?\n$options\n"
+    "Answer with the letter of the right option only."
+)
 WHICH_CAPTION = "Which description fits the recording?"
 WHICH_RECORDING = 'Which of the two recordings fits the description "$caption"?'
 
@@ -94,7 +98,8 @@ def asked(template: Template, recordings: int = 1, **slots: str) -> tuple[Messag
     """One user's turn; a mark of recordings in the official text is a word there, not a recording's place."""
     clean = {name: text.replace(AUDIO_MARK, "[audio]") for name, text in slots.items()}
     marks = (AUDIO_MARK + "\n") * recordings
-    return (Message(role="user", content=template.substitute(clean, audio=marks)),)
+    places = {"audio": marks, "one": AUDIO_MARK, "two": AUDIO_MARK}
+    return (Message(role="user", content=template.substitute(clean, **places)),)
 
 
 def lines(options: Sequence[str]) -> str:
