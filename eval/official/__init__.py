@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eval.official import air, nearest, transcripts, words, wordsets
+from eval.official import air, compa, nearest, transcripts, words, wordsets
 from eval.official.base import Official, Verdict
 
 __all__ = ["OFFICIAL", "Official", "Verdict"]
@@ -15,6 +15,7 @@ _RULES: tuple[Official, ...] = (
     nearest.LTU,
     *words.RULES,
     *transcripts.RULES,
+    *compa.RULES,
 )
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}
