@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from eval.official import air, blab, dcase, ltu_age, slue, teleantifraud, wordsets
+from eval.official import air, blab, dcase, ltu_age, nearest, slue, teleantifraud, transcripts, words, wordsets
 from eval.official.base import Official, Verdict
 
 __all__ = ["OFFICIAL", "Official", "Verdict"]
 
 _STRUCTURED = (*blab.RULES, *slue.RULES, *dcase.RULES, *teleantifraud.RULES, ltu_age.RULE)
-_RULES: tuple[Official, ...] = (wordsets.MMAU, wordsets.MMAR, air.FOUNDATION, *_STRUCTURED)
+_RULES: tuple[Official, ...] = (
+    wordsets.MMAU,
+    wordsets.MMAR,
+    nearest.PRO,
+    air.FOUNDATION,
+    nearest.LTU,
+    *words.RULES,
+    *transcripts.RULES,
+    *_STRUCTURED,
+)
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}

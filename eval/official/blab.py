@@ -1,4 +1,4 @@
-"""BLAB (Brutally Long Audio Bench): the rules of its eight tasks, with what its script cannot read left unread.
+"""BLAB (Brutally Long Audio Bench): the rules of its tasks with words, spans and numbers, with what its script cannot read left unread.
 
 The published script joins rows by recording and prompt, drops what does not join, and stops with an error at some
 answers. Such answers are left out of its own denominator here, and are wrong in ours.
@@ -12,17 +12,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval.harness.answers import Judged
-from eval.harness.items import ChoiceWant, Item, StructuredWant
+from eval.harness.items import Item, StructuredWant
 from eval.kinds.base import Measure, Row, Surroundings
-from eval.official.base import Official, Verdict
+from eval.official.base import Official
 from eval.official.tallied import Ruled, Tallied
-from eval.scorers.spans import Tally, frame_tally
+from eval.scorers.spans import Tally, frame_tally, wanted_spans
 from eval.scorers.totals import TALLY, Totals, f1, precision, recall
+from eval.scorers.words import wanted_words
 
 OFFSET_SECONDS, WORD_SECONDS, FRAME_SECONDS = 2.0, 0.2, 0.01
 LONGEST = 262_144
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+SPAN_NAMES = ("entity", "advertisement")
 OFFICIAL_TALLY = tuple(f"official_{n}" for n in TALLY)
 
 
@@ -49,8 +50,8 @@ def _words_tally(want: StructuredWant, text: str) -> Tally:
     rows = [r for r in found if isinstance(r, dict)] if isinstance(found, list) else []
     said = [(_spelt(r["word"]), _plain_number(r["start"]), _plain_number(r["end"])) for r in rows if _whole(r)]
     waiting: dict[str, list[tuple[float | None, float | None]]] = defaultdict(list)
-    for word, start, end in want.answer:
-        waiting[_spelt(word)].append((_plain_number(start), _plain_number(end)))
+    for word, start, end in wanted_words(want):
+        waiting[_spelt(word)].append((start, end))
     hits = sum(_taken(waiting[word], start, end) for word, start, end in said)
     return Tally(hits, len(said) - hits, len(want.answer) - hits)
 
@@ -80,19 +81,17 @@ def _taken(waiting: list[tuple[float | None, float | None]], start: float | None
     return False
 
 
-def _spans_tally(key: str) -> Callable[[StructuredWant, str], Tally]:
-    """Frames of 10 ms; what is said after the end of the last wanted word is cut off."""
+def _spans_tally(want: StructuredWant, text: str) -> Tally:
+    """Frames of 10 ms; what is said after the end of the last word of the recording is cut off.
 
-    def tally(want: StructuredWant, text: str) -> Tally:
-        gold = [(float(a), float(b)) for a, b in want.answer]
-        said = _said_spans(text, key)
-        if not said:
-            return Tally(0, 0, sum(_frame(b) - _frame(a) for a, b in gold))
-        last_word = float(want.options.get("words_end") or max((b for _, b in gold), default=0.0))
-        frames = _frame(max(said[-1][0], last_word))
-        return frame_tally(_cut(gold, frames), _cut(said, frames))
-
-    return tally
+    `options.words_end` is that end; where nobody says it, the end of the last wanted span stands in for it.
+    """
+    gold, said = wanted_spans(want), _said_spans(text)
+    if not said:
+        return Tally(0, 0, sum(_frame(b) - _frame(a) for a, b in gold))
+    last_word = float(want.options.get("words_end") or max((b for _, b in gold), default=0.0))
+    frames = _frame(max(said[-1][0], last_word))
+    return frame_tally(_cut(gold, frames), _cut(said, frames))
 
 
 def _frame(seconds: float) -> int:
@@ -105,15 +104,16 @@ def _cut(spans: Sequence[tuple[float, float]], frames: int) -> list[tuple[int, i
     return [(start, stop) for start, stop, _ in found]
 
 
-def _said_spans(text: str, key: str) -> list[tuple[float, float]]:
+def _said_spans(text: str) -> list[tuple[float, float]]:
     if not text or text == "None":
         return []
     found = loaded(text.replace("\\", ""))
     if not isinstance(found, list) or not all(isinstance(r, dict) and r for r in found):
         return []
-    kept = [r for r in found if isinstance(r.get(key), str)]
-    times = [(_span_time(r.get("start")), _span_time(r.get("end")), r[key].translate(_NO_PUNCTUATION)) for r in kept]
-    return [(a, b) for a, b, name in times if a is not None and b is not None and name]
+    named = [(r, next((r[k] for k in SPAN_NAMES if isinstance(r.get(k), str)), "")) for r in found]
+    kept = [r for r, name in named if name.translate(_NO_PUNCTUATION)]
+    times = [(_span_time(r.get("start")), _span_time(r.get("end"))) for r in kept]
+    return [(a, b) for a, b in times if a is not None and b is not None]
 
 
 _SPAN_TIMES: tuple[tuple[re.Pattern[str], tuple[float, ...]], ...] = (
@@ -174,14 +174,14 @@ def _speakers(want: StructuredWant, text: str) -> Ruled:
 
 
 def _duration(want: StructuredWant, text: str) -> Ruled:
-    """The first free-standing whole number as seconds."""
-    return _near(want, first_integer(text))
+    """Of the recording the first free-standing whole number; `options.asked_unit` makes it that of an event."""
+    return _event_duration(want, text) if "asked_unit" in want.options else _near(want, first_integer(text))
 
 
 def _event_duration(want: StructuredWant, text: str) -> Ruled:
     """Seconds: MM:SS and MM.SS, so that 30.0 is half an hour; minutes: the first whole number."""
     said = text.strip().strip(".")
-    if want.unit in ("m", "min", "minute", "minutes"):
+    if want.options["asked_unit"] == "minutes":
         minutes = first_integer(said)
         if minutes is None:
             raise _StopsError("no whole number")
@@ -260,26 +260,6 @@ def tally_measures(what: str) -> Callable[[Sequence[Row], Surroundings], list[Me
     return together
 
 
-def last_option(text: str, letters: str) -> str | None:
-    """
-    >>> last_option("It is **(B)**, not (F)", "ABCDE"), last_option("B", "ABCDE")
-    ('B', None)
-    """
-    found = [a for a in re.findall(r"\(([A-E])\)", text) if a in letters]
-    return found[-1] if found else None
-
-
-def _emotion(letters: str) -> Callable[[Item, str | None, Sequence[Judged], Surroundings], Verdict | None]:
-    def one(item: Item, text: str | None, judged: Sequence[Judged], around: Surroundings) -> Verdict | None:
-        if not isinstance(item.want, ChoiceWant):
-            return None
-        said = last_option(text or "", letters)
-        right = said is not None and "ABCDE".index(said) == item.want.answer
-        return Verdict(float(right), counted=text is not None, read=said or "")
-
-    return one
-
-
 _STOPS = "the published script stops at answers that it cannot read"
 RULES: tuple[Official, ...] = (
     Tallied(
@@ -290,29 +270,21 @@ RULES: tuple[Official, ...] = (
         tally=_tallies(_words_tally),
     ),
     Tallied(
-        "blab-entities",
-        "10 ms frames covered; 12:34 is 12.034 s; frames after the last wanted word are cut off.",
+        "blab-spans",
+        "10 ms frames covered; 12:34 is 12.034 s; frames after the last word of the recording are cut off.",
         together=tally_measures("frame"),
-        tally=_tallies(_spans_tally("entity")),
+        tally=_tallies(_spans_tally),
     ),
     Tallied(
-        "blab-ads",
-        "10 ms frames covered; 12:34 is 12.034 s; frames after the last wanted word are cut off.",
-        together=tally_measures("frame"),
-        tally=_tallies(_spans_tally("advertisement")),
-    ),
-    Tallied(
-        "blab-speakers",
+        "blab-count",
         f'The first whole number ("2 or 3" is 2, "three" none), equal or within the range; {_STOPS} against a range.',
         tally=_numbers(_speakers),
     ),
-    Tallied("blab-duration", f"The first whole number; {_STOPS}.", together=_offset, tally=_numbers(_duration)),
     Tallied(
-        "blab-event-duration",
-        f"Seconds as a whole number, MM:SS or MM.SS (30.0 is 1800 s), minutes as the first whole number; {_STOPS}.",
+        "blab-duration",
+        "The first whole number of seconds; of an event seconds as a whole number, MM:SS or MM.SS (30.0 is 1800 s), "
+        f"minutes as the first whole number; {_STOPS}.",
         together=_offset,
-        tally=_numbers(_event_duration),
+        tally=_numbers(_duration),
     ),
-    Official("blab-emotion-ranking", "The last (A) to (E) in the answer; a bare letter is none.", _emotion("ABCDE")),
-    Official("blab-emotion-reasoning", "The last (A) to (D) in the answer; a bare letter is none.", _emotion("ABCD")),
 )

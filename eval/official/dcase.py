@@ -9,7 +9,7 @@ from typing import Any
 
 from eval.harness.items import Item, StructuredWant
 from eval.kinds.base import Measure, Row, Surroundings
-from eval.kinds.forms.events import JOINT_FRAMES_PER_SECOND, SEGMENT, gold_of, seconds_of
+from eval.kinds.forms.events import JOINT_FRAMES_PER_SECOND, SEGMENT, classes_of, gold_of, seconds_of
 from eval.official.base import Official
 from eval.official.tallied import Ruled, Tallied
 from eval.scorers import seld
@@ -46,7 +46,7 @@ def parts_2020(gold: Sequence[Frames], said: Sequence[Frames]) -> dict[str, floa
 
 def _read(item: Item, text: str | None) -> tuple[StructuredWant, list[Event], list[Event]]:
     assert isinstance(item.want, StructuredWant)
-    said = read_events(text or "", item.want.options.get("labels", ())).value or []
+    said = read_events(text or "", classes_of(item.want)).value or []
     return item.want, gold_of(item.want), said
 
 

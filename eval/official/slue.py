@@ -11,7 +11,7 @@ from eval.official.base import Official
 from eval.official.blab import tally_measures
 from eval.official.tallied import Ruled, Tallied
 from eval.scorers.entities import entity_tally, label_tally, read_entities
-from eval.scorers.spans import Tally, frame_tally, read_spans
+from eval.scorers.spans import Tally, frame_tally, read_spans, wanted_spans
 from eval.scorers.totals import TALLY, Totals, f1
 
 FRAMES_PER_SECOND = 100
@@ -34,7 +34,7 @@ def _entity_measures(rows: Sequence[Row], around: Surroundings) -> list[Measure]
 
 def frames_tally(want: StructuredWant, text: str) -> Tally:
     """10 ms frames, edges rounded down."""
-    gold = [(_frame(a), _frame(b)) for a, b in want.answer]
+    gold = [(_frame(a), _frame(b)) for a, b in wanted_spans(want)]
     said = [(_frame(a), _frame(b)) for a, b in read_spans(text).value or []]
     return frame_tally(gold, said)
 

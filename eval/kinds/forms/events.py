@@ -12,7 +12,8 @@ from eval.kinds.forms.base import Marks, Taken, want_of
 from eval.metrics import mean
 from eval.scorers import seld
 from eval.scorers.diarisation import diarisation_parts
-from eval.scorers.events import Event, event_of, event_tally, in_frames, read_events, segment_parts
+from eval.scorers.events import AZIMUTH, Event, event_of, event_tally, in_frames, read_events, segment_parts
+from eval.scorers.records import field_of
 from eval.scorers.totals import TALLY, Totals, f1, over
 
 FRAMES_PER_SECOND = 50
@@ -26,24 +27,25 @@ SPEAKERS = ("speech", "missed_speech", "extra_speech", "confused")
 
 
 class Events:
-    """Segments of a second and events with a collar; `options.score` adds `directions` or `speakers`.
+    """Segments of a second and events with a collar; where the key has directions, both DCASE rules, too.
 
-    `options.labels` are the classes, `options.seconds` is how long the recording is.
+    `options.classes` are the classes, `options.seconds` is how long the recording is; with `options.speakers` the
+    classes are speakers whose names do not matter.
     """
 
     def read(self, want: StructuredWant, text: str) -> Taken:
-        found = read_events(text, want.options.get("labels", ()))
+        found = read_events(text, classes_of(want))
         return Taken(None if found.value is None else [asdict(e) for e in found.value], found.rule)
 
     def mark(self, want: StructuredWant, value: Any) -> Marks:
         gold, said, seconds = gold_of(want), [Event(**e) for e in value or ()], seconds_of(want)
-        if want.options.get("score") == "speakers":
+        if want.options.get("speakers"):
             return _speakers(gold, said, want.collar or 0.0)
         frames = round(seconds * FRAMES_PER_SECOND)
         ours, theirs = in_frames(gold, FRAMES_PER_SECOND, frames), in_frames(said, FRAMES_PER_SECOND, frames)
         parts = segment_parts(ours, theirs, FRAMES_PER_SECOND)
         parts |= event_tally(gold, said, 0.2 if want.collar is None else want.collar).parts()
-        if want.options.get("score") == "directions":
+        if placed(want):
             parts |= seld.direction_parts(ours, theirs, frames)
             slow = JOINT_FRAMES_PER_SECOND
             last = round(seconds * slow)
@@ -53,10 +55,10 @@ class Events:
         return Marks(0.0 if value is None else own, parts)
 
     def measures(self, rows: Sequence[Row]) -> list[Measure]:
-        scores = {str(want_of(r).options.get("score", "")) for r in rows}
-        if scores == {"speakers"}:
+        if all(want_of(r).options.get("speakers") for r in rows):
             return _speaker_measures(rows)
-        totals = Totals(rows, (*SEGMENT, *TALLY, *(PLACE if "directions" in scores else ())))
+        directions = any(placed(want_of(r)) for r in rows)
+        totals = Totals(rows, (*SEGMENT, *TALLY, *(PLACE if directions else ())))
         own = mean([r.scored.robust or 0.0 for r in rows], [r.item.cluster for r in rows])
         found = [
             Measure("robust", "segment F1 (1 s)", totals.estimate(lambda s: seld.f1_of(s, "segment"))),
@@ -64,7 +66,7 @@ class Events:
             Measure("event_f1", "event F1 (collar)", totals.estimate(f1())),
             Measure("item_mean", "segment F1, mean of items", own),
         ]
-        return [*found, *place_measures(totals)] if "directions" in scores else found
+        return [*found, *place_measures(totals)] if directions else found
 
     def tables(self, rows: Sequence[Row]) -> list[Table]:
         return []
@@ -78,6 +80,15 @@ def gold_of(want: StructuredWant) -> list[Event]:
     found = [event_of(e) if isinstance(e, Mapping) else Event(*e) for e in want.answer]
     assert all(found), "a wanted event has no class or no times"
     return [e for e in found if e]
+
+
+def classes_of(want: StructuredWant) -> tuple[str, ...]:
+    return tuple(map(str, want.options.get("classes", ())))
+
+
+def placed(want: StructuredWant) -> bool:
+    """Whether the key says where the events are."""
+    return any(isinstance(e, Mapping) and field_of(e, AZIMUTH) is not None for e in want.answer)
 
 
 def seconds_of(want: StructuredWant) -> float:

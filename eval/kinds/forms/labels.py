@@ -19,7 +19,10 @@ TRUE, FALSE = ("true", "yes", "是"), ("false", "no", "否", "不是")
 
 
 class Labels:
-    """`answer` and `options.labels` have the same keys; a label must be named exactly, or be the only one held."""
+    """`answer` and `options.labels` have the same keys; a label must be named exactly, or be the only one held.
+
+    Of two labels the first is what true or yes means.
+    """
 
     def read(self, want: StructuredWant, text: str) -> Taken:
         parsed = json_in(text)
@@ -71,8 +74,10 @@ def _record(value: Any) -> dict[str, Any]:
 def _label(want: StructuredWant, key: str, value: Any, text: str) -> str | None:
     """One label: what the object says under the key, else what the whole text names."""
     allowed = [str(v) for v in want.options.get("labels", {}).get(key, ())] or sorted({*named(want).values()})
+    if isinstance(value, str) and len(allowed) == 2 and value.strip().lower() in TRUE + FALSE:
+        value = value.strip().lower() in TRUE
     if isinstance(value, bool):
-        value = _truth(value)
+        value = allowed[not value] if len(allowed) == 2 and allowed != ["false", "true"] else _truth(value)
     said = str(value) if isinstance(value, str | int | float) else ("" if value is not None else text)
     if {v.lower() for v in allowed} == {"true", "false"}:
         return _true_or_false(said, alone=value is not None)

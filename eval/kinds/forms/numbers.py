@@ -26,7 +26,7 @@ class Number:
 
     def read(self, want: StructuredWant, text: str) -> Taken:
         if want.unit in SECONDS:
-            found = seconds_in(text, SECONDS[want.unit])
+            found = seconds_in(text, bare_seconds(want))
         else:
             found = number_in(text, want.unit.lower().split("|") if want.unit else ())
         if found.value is None and want.options.get("range") == "middle" and (span := _range(want, text)):
@@ -93,9 +93,14 @@ def bounds(want: StructuredWant) -> tuple[float, float]:
     return float(want.answer), float(want.answer)
 
 
+def bare_seconds(want: StructuredWant) -> float:
+    """What a number without a unit means: `options.asked_unit` where the question names another unit than the key's."""
+    return SECONDS[str(want.options.get("asked_unit", want.unit))]
+
+
 def _range(want: StructuredWant, text: str) -> tuple[float, float] | None:
     if want.unit in SECONDS:
-        return range_in(text, bare_seconds=SECONDS[want.unit])
+        return range_in(text, bare_seconds=bare_seconds(want))
     return range_in(text, want.unit.lower().split("|") if want.unit else ())
 
 

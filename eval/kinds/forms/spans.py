@@ -9,9 +9,9 @@ from eval.harness.items import StructuredWant
 from eval.kinds.base import Measure, Row, Table
 from eval.kinds.forms.base import Marks, Taken
 from eval.metrics import mean
-from eval.scorers.spans import Tally, read_spans, span_tally
+from eval.scorers.spans import Tally, read_spans, span_tally, wanted_spans
 from eval.scorers.totals import TALLY, Totals, f1, over, precision, recall
-from eval.scorers.words import read_words, word_tally
+from eval.scorers.words import read_words, wanted_words, word_tally
 
 FRAME_SECONDS = 0.01
 WORD_SECONDS = 0.2
@@ -42,7 +42,7 @@ class Spans:
         return Taken(None if found.value is None else [list(s) for s in found.value], found.rule)
 
     def mark(self, want: StructuredWant, value: Any) -> Marks:
-        gold = [(float(a), float(b)) for a, b in want.answer]
+        gold = wanted_spans(want)
         said = [(float(a), float(b)) for a, b in value or ()]
         return marked(span_tally(gold, said, float(want.options.get("frame_seconds", FRAME_SECONDS))), value)
 
@@ -72,8 +72,7 @@ class Words:
 
     def mark(self, want: StructuredWant, value: Any) -> Marks:
         tolerance = WORD_SECONDS if want.tolerance is None else want.tolerance
-        gold = [(str(w), float(a), float(b)) for w, a, b in want.answer]
-        return marked(word_tally(gold, [(w, a, b) for w, a, b in value or ()], tolerance), value)
+        return marked(word_tally(wanted_words(want), [(w, a, b) for w, a, b in value or ()], tolerance), value)
 
     def measures(self, rows: Sequence[Row]) -> list[Measure]:
         return tally_measures(rows, "word")
