@@ -120,8 +120,11 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     both = only_first + only_second
     if both == 0:
         return 1.0
-    tail = sum(math.comb(both, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / float(2**both))
+    ways, tail = 1, 0  # whole numbers throughout: exact, and as fast for a hundred thousand items
+    for k in range(min(only_first, only_second) + 1):
+        tail += ways
+        ways = ways * (both - k) // (k + 1)
+    return float(min(1.0, 2 * tail / 2**both))
 
 
 def paired_difference(first: Sequence[bool], second: Sequence[bool], sources: Sequence[Hashable]) -> Estimate:

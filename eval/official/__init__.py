@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from eval.official import air, compa, nearest, transcripts, words, wordsets
+from eval.official import (
+    air,
+    blab,
+    compa,
+    dcase,
+    ltu_age,
+    nearest,
+    slue,
+    teleantifraud,
+    transcripts,
+    words,
+    wordsets,
+)
 from eval.official.base import Official, Verdict
 
 __all__ = ["OFFICIAL", "Official", "Verdict"]
 
+_STRUCTURED = (*blab.RULES, *slue.RULES, *dcase.RULES, *teleantifraud.RULES, ltu_age.RULE)
 _RULES: tuple[Official, ...] = (
     wordsets.MMAU,
     wordsets.MMAR,
@@ -16,6 +29,7 @@ _RULES: tuple[Official, ...] = (
     *words.RULES,
     *transcripts.RULES,
     *compa.RULES,
+    *_STRUCTURED,
 )
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}
