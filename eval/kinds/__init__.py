@@ -5,14 +5,9 @@ from __future__ import annotations
 from eval.kinds.base import Kind
 from eval.kinds.choice import Choice
 from eval.kinds.label import Label
-<<<<<<< HEAD
 from eval.kinds.pair import Pair
-from eval.kinds.transcript import Transcript
-
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label(), Transcript(), Pair())}
-=======
 from eval.kinds.structured import Structured
 from eval.kinds.transcript import Transcript
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label(), Transcript(), Structured())}
->>>>>>> ab04afc121093326cde71a55673afb73a0f3e87a
+_ALL: tuple[Kind, ...] = (Choice(), Label(), Transcript(), Structured(), Pair())
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
