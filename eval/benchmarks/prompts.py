@@ -78,7 +78,7 @@ SARCASM = Template(
     "Answer with the letter of the right option only."
 )
 WHICH_CAPTION = "Which description fits the recording?"
-WHICH_RECORDING = 'Which of the two recordings fits the description "$caption"?'
+WHICH_RECORDING = 'Which of the two recordings fits the description "{}"?'
 
 FRAUD_SCENE = Template(
     "${audio}这段通话属于哪个场景？可选：$labels。先在<think></think>中写出分析，再在<answer></answer>中"
