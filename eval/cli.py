@@ -12,6 +12,7 @@ from rich.console import Console
 from alm.errors import AlmError
 from eval import registry
 from eval.options import Options
+from eval.suites.command import make
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -83,6 +84,7 @@ def _register(name: str) -> None:
 
 for _name in registry.EVALUATIONS:
     _register(_name)
+app.command()(make)
 
 
 @app.command()

@@ -44,6 +44,14 @@ def by_tag(rows: Iterable[Row], tag: str) -> dict[str, list[Row]]:
     return dict(sorted(found.items()))
 
 
+def by_group(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows that belong together."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.item.cluster].append(row)
+    return dict(sorted(found.items()))
+
+
 def mean_of(rows: Sequence[Row], value: Callable[[Row], float] = right) -> Estimate:
     """Mean over rows, with intervals over rows and over groups."""
     return mean([value(r) for r in rows], [r.item.cluster for r in rows])

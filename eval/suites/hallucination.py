@@ -57,7 +57,7 @@ def _four(studio: Studio, kind: str, number: int) -> list[Item]:
         recording = studio.canvas(f"{number:05d}-{'xy'[turn]}", canvas)
         for asked in two:
             tags = {"negatives": kind, "group": pool.group(asked), "class": asked}
-            question = f"Is {pool.phrase(asked)} heard here?"
+            question = f"Do you hear {pool.phrase(asked)}?"
             name = f"{number:05d}-{'xy'[turn]}-{'xy'[two.index(asked)]}"
             items.append(asking.yes_no(name, question, asked == there, [recording], f"{number:05d}", tags))
     return items

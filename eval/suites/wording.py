@@ -15,6 +15,7 @@ from eval.harness.items import ChoiceWant, Item
 from eval.harness.prepared import Prepared
 from eval.items import CLIP_SECONDS, choice_items, presence_items
 from eval.kinds.base import Measure, Row
+from eval.metrics import mean
 from eval.suites import asking, figures
 from eval.suites.studio import Order, Studio
 
@@ -117,6 +118,6 @@ def _consistency(task: str, rows: Sequence[Row]) -> list[Measure]:
         always.append(float(np.min([figures.right(r) for r in own])))
         groups.append(own[0].item.cluster)
     return [
-        Measure(f"{task}.consistency", f"{task}: two wordings agree", figures.mean(agree, groups)),
-        Measure(f"{task}.every", f"{task}: right in every wording", figures.mean(always, groups)),
+        Measure(f"{task}.consistency", f"{task}: two wordings agree", mean(agree, groups)),
+        Measure(f"{task}.every", f"{task}: right in every wording", mean(always, groups)),
     ]
