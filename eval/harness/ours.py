@@ -38,7 +38,7 @@ class PresetModel:
 
     preset: str = "tiny"
     adapter: Path | Literal[False] | None = None
-    """None is the preset's own; False is none at all: the language model with an untrained ear."""
+    """None is the preset's own; False is none: the language model with parts that listen untrained."""
     evidence: bool | None = None
     engine: str = "transformers"
     device: str = "cpu"
@@ -65,9 +65,12 @@ class PresetModel:
         }
 
     def load(self) -> Assistant:
+        import torch
+
         import alm
         from alm.terminal import working
 
+        torch.manual_seed(0)  # without an adapter, what listens has random weights: the same each time
         with working("loading the model"):
             return alm.load(self.preset, adapter=self.adapter, evidence=self.evidence, device=self.device)
 
@@ -141,14 +144,11 @@ class OwnModel:
         done, started = self._done, time.monotonic()
 
         def tell(event: Event) -> None:
+            about = {**one.about(), "seconds": round(time.monotonic() - started, 3), "loglik": loglik}
             if isinstance(event, Ended):
-                said = {"text": event.answer.text, "finish": event.answer.finish}
+                done.put(Answered(**about, text=event.answer.text, finish=event.answer.finish))
             elif isinstance(event, Failed):
-                said = {"error": error_text(event.error)}
-            else:
-                return
-            seconds = round(time.monotonic() - started, 3)
-            done.put(Answered(**one.about(), **said, seconds=seconds, loglik=loglik))
+                done.put(Answered(**about, error=error_text(event.error)))
 
         job = Job(one.messages, tell, Sampling(one.max_tokens, one.temperature, one.seed))
         self.engine.submit(job)

@@ -114,7 +114,8 @@ def start_run(folder: Path, card: RunCard, prepared: Prepared) -> Run:
             ("model", before.identity, card.identity),
         ):
             if old != new:
-                raise ConfigError(f"{folder}: holds a run of another {what} ({_differing(old, new)}); choose another --out")
+                changed = _differing(old, new)
+                raise ConfigError(f"{folder}: holds a run of another {what} ({changed}); choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, [card.model_dump_json(indent=1).encode() + b"\n"])
     return Run(folder, card, prepared)

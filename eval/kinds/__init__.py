@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from eval.kinds.base import Kind
 from eval.kinds.choice import Choice
+from eval.kinds.label import Label
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(),)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label())}

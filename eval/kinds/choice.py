@@ -14,6 +14,8 @@ from eval.kinds.reading_choice import Options, Reading, options_of, read_choice,
 from eval.metrics import Estimate, mean, share
 from eval.official.base import Verdict
 
+LIKELY = {"loglik": "likeliest option", "loglik_byte": "likeliest option, per byte"}
+
 
 def want_of(item: Item) -> ChoiceWant:
     assert isinstance(item.want, ChoiceWant), item.want.kind
@@ -36,7 +38,13 @@ class Choice:
         verdict = official_verdict(item, came.given, judged, around)
         parts = {"left_out": 1.0} if verdict and not verdict.counted else {}
         if answered is not None and answered.loglik is not None:
+            each = [v / max(1, len(t.encode())) for v, t in zip(answered.loglik, want.choices, strict=True)]
             parts["loglik"] = float(likeliest(answered.loglik, want.answer, options))
+            parts["loglik_byte"] = float(likeliest(each, want.answer, options))
+        for name in _beside(item):
+            other = official.OFFICIAL[name].one
+            said = other(item, came.given, judged, around) if other else None
+            parts[f"by_{name}"] = said.value if said else 0.0
         status, found = read(came, options, want.none_ok)
         return Scored(
             id=item.id,
@@ -50,9 +58,11 @@ class Choice:
 
     def measures(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
         found = [*official_measures(rows, around), _robust(rows)]
-        if likely := [r for r in rows if "loglik" in r.scored.parts]:
-            right = [bool(r.scored.parts["loglik"]) for r in likely]
-            found.append(Measure("loglik", "likeliest option", share(right, [r.item.cluster for r in likely])))
+        names = {name: f"{name}'s rule" for r in rows for name in _beside(r.item)}
+        for key, label in {**{f"by_{n}": t for n, t in names.items()}, **LIKELY}.items():
+            if own := [r for r in rows if key in r.scored.parts]:
+                right = [bool(r.scored.parts[key]) for r in own]
+                found.append(Measure(key, label, share(right, [r.item.cluster for r in own])))
         return [*found, chance(rows)]
 
     def tables(self, rows: Sequence[Row], around: Surroundings) -> list[Table]:
@@ -75,6 +85,10 @@ def read(came: Arrived, options: Options, none_ok: bool) -> tuple[Status, Readin
     return "abstained" if none_ok and says_none(came.text) else came.status or "unread", found
 
 
+def _beside(item: Item) -> tuple[str, ...]:
+    return official.OFFICIAL[item.official].beside if item.official else ()
+
+
 def likeliest(loglik: Sequence[float], answer: int, options: Options) -> bool:
     """Whether the right option is likelier than all others; ties count against it, but not those of its twins."""
     gold = options.same[answer]
@@ -94,7 +108,10 @@ def official_measures(rows: Sequence[Row], around: Surroundings) -> list[Measure
     scored = [r for r in rows if r.scored.official is not None]
     if not scored:
         return []
-    found = [Measure("official", "benchmark's rule", _mean_official(scored))]
+    ruled = {r.item.official for r in scored}
+    waiting = sum(r.scored.official is None and r.item.official in ruled for r in rows)
+    note = f"{waiting} answers wait for a judge or an embedder and are not in it" if waiting else ""
+    found = [Measure("official", "benchmark's rule", _mean_official(scored), note=note)]
     kept = [r for r in scored if not r.scored.parts.get("left_out")]
     if len(kept) < len(scored):
         note = f"the published script leaves {len(scored) - len(kept)} of {len(scored)} rows out"

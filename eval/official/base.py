@@ -33,3 +33,5 @@ class Official:
     """About one answer (None: there is none); None where only all answers together have a score."""
     together: Callable[[Sequence[Row], Surroundings], list[Measure]] | None = None
     """Figures that are not the mean of single ones."""
+    beside: tuple[str, ...] = ()
+    """Other rules that choices are scored by too, each as a figure of its own."""
