@@ -13,6 +13,7 @@ from alm.errors import AlmError
 from eval import registry
 from eval.harness import command as harness
 from eval.options import Options
+from eval.suites.command import make
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -90,6 +91,7 @@ def _register(name: str) -> None:
 
 for _name in registry.EVALUATIONS:
     _register(_name)
+app.command()(make)
 
 
 harness.register(app)
