@@ -20,6 +20,7 @@ from eval.kinds import KINDS
 from eval.kinds.base import Measure, Row, Surroundings
 from eval.metrics import share
 from eval.results import finite
+from eval.suites import registry as suites
 
 SUMMARY = "summary.json"
 BOTH = ("official", "robust")
@@ -92,14 +93,14 @@ def rates(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) -> dict[str, Any]:
-    kind, around = kind_of(rows[0].item, kinds), run.prepared.around
+    kind, around, bench = kind_of(rows[0].item, kinds), run.prepared.around, run.card.bench.bench
     waiting = sum(r.scored.status == "unjudged" and r.scored.robust is None for r in rows)
     if waiting:
         return {"items": len(rows), "waiting": waiting, "measures": [], "tables": [], "tags": {}}
     return {
         "items": len(rows),
-        "measures": [as_dict(m) for m in kind.measures(rows, around)],
-        "tables": [asdict(t) for t in kind.tables(rows, around)],
+        "measures": [as_dict(m) for m in [*kind.measures(rows, around), *suites.measures(bench, rows)]],
+        "tables": [asdict(t) for t in [*kind.tables(rows, around), *suites.tables(bench, rows)]],
         "tags": {
             tag: {value: _both(some, around, kinds) for value, some in sorted(groups.items())}
             for tag, groups in sorted(_by_tag(rows, run, seen).items())
