@@ -248,7 +248,7 @@ def _temporal_truth(corpus: Corpus, item: Item, parts: list[dict[str, Any]]) -> 
         one, two = sorted(parts, key=lambda p: p["onset"])
         return "at the same time" if two["onset"] < one["offset"] else "one after the other"
     if level == "5":
-        return "yes" if f"first {phrases[0]}, then {phrases[1]}" in text else "no"
+        return f"first {phrases[0]}, then {phrases[1]}"
     asked = next(p for p in parts if corpus.classes.by_name[p["class"]].phrase in text)
     return asked["offset"] - asked["onset"] if level == "6" else asked["onset"]
 
@@ -256,6 +256,10 @@ def _temporal_truth(corpus: Corpus, item: Item, parts: list[dict[str, Any]]) -> 
 def test_temporal_answers_follow_from_what_was_composed(corpus: Corpus, made: Make) -> None:
     levels = set()
     for item in items_of(made("temporal")):
+        if len(item.audios) == 2:
+            truths = [_temporal_truth(corpus, item, p) for p in parts_of(made("temporal"), item)]
+            assert truths[0] != truths[1] and f'"{truths[item.want.answer]}"' in item.messages[-1].content
+            continue
         truth = _temporal_truth(corpus, item, parts_of(made("temporal"), item)[0])
         levels.add(item.tags["level"])
         if isinstance(item.want, StructuredWant):

@@ -13,6 +13,7 @@ from alm.errors import RecordError
 from eval.harness.answers import Status
 from eval.harness.asking import candidates_of
 from eval.harness.calibration import calibration
+from eval.harness.confusion import confusion_tables
 from eval.harness.runs import Run
 from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on
 from eval.harness.store import replace_bytes
@@ -70,7 +71,7 @@ def _condition(scores: Scores, run: Run, seen: frozenset[str] | None, kinds: Kin
     return {
         "items": len(scores.rows),
         "rates": rates(scores.rows),
-        "kinds": {name: _kind(rows, run, seen, kinds) for name, rows in scores.by_kind.items()},
+        "kinds": {name: _kind(rows, run, seen, kinds) for name, rows in scores.by_kind.items()} | _suite(scores, run),
         "seconds": round(sum(r.answered.seconds for r in scores.rows if r.answered), 1),
         "audio_seconds": round(sum(r.answered.audio_seconds for r in scores.rows if r.answered), 1),
         "calibration": calibration(
@@ -99,13 +100,26 @@ def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) 
         return {"items": len(rows), "waiting": waiting, "measures": [], "tables": [], "tags": {}}
     return {
         "items": len(rows),
-        "measures": [as_dict(m) for m in [*kind.measures(rows, around), *suites.measures(bench, rows)]],
-        "tables": [asdict(t) for t in [*kind.tables(rows, around), *suites.tables(bench, rows)]],
+        "measures": [as_dict(m) for m in (*kind.measures(rows, around), *suites.measures(bench, rows))],
+        "tables": [
+            asdict(t) for t in (*kind.tables(rows, around), *confusion_tables(rows), *suites.tables(bench, rows))
+        ],
         "tags": {
             tag: {value: _both(some, around, kinds) for value, some in sorted(groups.items())}
             for tag, groups in sorted(_by_tag(rows, run, seen).items())
         },
     }
+
+
+def _suite(scores: Scores, run: Run) -> dict[str, Any]:
+    """What a generated benchmark has of its own, as if it were another kind."""
+    bench = run.card.bench.bench
+    suite = suites.suite_of(bench)
+    if suite is None or any(r.scored.robust is None for r in scores.rows):
+        return {}
+    own = suites.measures(bench, scores.rows), suites.tables(bench, scores.rows)
+    found = {"measures": [as_dict(m) for m in own[0]], "tables": [asdict(t) for t in own[1]], "tags": {}}
+    return {suite.name: {"items": len(scores.rows), **found}} if any(own) else {}
 
 
 def _by_tag(rows: Sequence[Row], run: Run, seen: frozenset[str] | None) -> dict[str, dict[str, list[Row]]]:

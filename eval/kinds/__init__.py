@@ -5,5 +5,9 @@ from __future__ import annotations
 from eval.kinds.base import Kind
 from eval.kinds.choice import Choice
 from eval.kinds.label import Label
+from eval.kinds.pair import Pair
+from eval.kinds.structured import Structured
+from eval.kinds.transcript import Transcript
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label())}
+_ALL: tuple[Kind, ...] = (Choice(), Label(), Transcript(), Structured(), Pair())
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -23,7 +24,7 @@ def diarisation_parts(gold: Sequence[Event], said: Sequence[Event], collar_secon
     names, guesses = sorted({e.label for e in gold}), sorted({e.label for e in said})
     edges = sorted({x for e in (*gold, *said) for x in (e.start, e.end)} | _collar_edges(gold, collar_seconds))
     shared, found = np.zeros((len(names), len(guesses))), dict.fromkeys(("speech", "missed", "extra", "confused"), 0.0)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         middle = (start + end) / 2
         if any(abs(middle - x) < collar_seconds for e in gold for x in (e.start, e.end)):
             continue

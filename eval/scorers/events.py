@@ -16,6 +16,8 @@ from eval.scorers.records import Read, field_of, lines_of, objects_in, says_noth
 from eval.scorers.spans import Tally, spans_in_line
 from eval.text import simple
 
+MOST_EVENTS = 1000
+"""Of one answer that are looked at: comparing takes the square of their number."""
 NAMES = ("class", "label", "event", "eventlabel", "sound", "name", "type", "category", "speaker", "text")
 AZIMUTH, ELEVATION = ("azimuth", "azi", "az", "azimuthdeg"), ("elevation", "ele", "el", "elevationdeg")
 
@@ -61,12 +63,12 @@ def read_events(text: str, labels: Sequence[str] = ()) -> Read[Event]:
     known = {_plain(name): name for name in labels}
     found, rule = objects_in(text)
     if found is not None:
-        events = [e for r in found if isinstance(r, dict) and (e := event_of(r))]
+        events = [e for r in found[:MOST_EVENTS] if isinstance(r, dict) and (e := event_of(r))]
         if events or not found:
             return Read([_named(e, known) for e in events], rule, len(found) - len(events))
     if says_nothing(text):
         return Read([], "nothing")
-    events = [e for line in lines_of(text[:LONGEST_TEXT]) for e in _in_line(line)]
+    events = [e for line in lines_of(text[:LONGEST_TEXT]) for e in _in_line(line)][:MOST_EVENTS]
     return Read([_named(e, known) for e in events], "text") if events else Read(None, rule)
 
 
@@ -110,7 +112,9 @@ def in_frames(events: Iterable[Event], frames_per_second: float, end: int) -> li
     return found
 
 
-def segment_parts(gold: Sequence[Frames], said: Sequence[Frames], frames: int, seen: int | None = None) -> dict[str, float]:
+def segment_parts(
+    gold: Sequence[Frames], said: Sequence[Frames], frames: int, seen: int | None = None
+) -> dict[str, float]:
     """Error counts of segments of `frames` frames: in each a class is there or not.
 
     Args:

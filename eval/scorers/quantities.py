@@ -21,8 +21,9 @@ _TOKEN = re.compile(
     r"|(?P<word>[^\W\d_]+)"
     r"|(?P<other>\S)"
 )
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-_SMALL = {w: float(i) for i, w in enumerate(f"{_UNITS} eighteen nineteen".split())}
+_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_ONES = f"zero one two three four five six seven eight nine ten {_TEENS}"
+_SMALL = {w: float(i) for i, w in enumerate(_ONES.split())}
 _TENS = {w: 10.0 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
 _SCALES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6}
 _TIMES = {"once": 1.0, "twice": 2.0, "thrice": 3.0}

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from eval.scorers.events import Frames
+from eval.scorers.totals import over
 
 Direction = tuple[float, float]
 """Azimuth and elevation in degrees."""
@@ -46,7 +48,7 @@ def _stretches(
 ) -> Iterator[tuple[int, list[Direction], list[Direction]]]:
     """Between edges: number of frames, directions that are there and directions that are said."""
     edges = sorted({first, end, *(min(max(x, first), end) for f in (*gold, *said) for x in (f.first, f.end))})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield stop - start, _active(gold, start), _active(said, start)
 
 
@@ -116,38 +118,34 @@ Sums = Mapping[str, NDArray[np.float64]]
 """Parts added up over items; arrays, so that many draws of items are reckoned at once."""
 
 
-def _over(top: NDArray[np.float64], bottom: NDArray[np.float64], empty: float) -> NDArray[np.float64]:
-    return np.divide(top, bottom, out=np.full_like(bottom, empty, dtype=float), where=bottom > 0)
-
-
 def f1_of(sums: Sums, name: str) -> NDArray[np.float64]:
-    return _over(2 * sums[f"{name}_hits"], sums[f"{name}_gold"] + sums[f"{name}_said"], 1.0)
+    return over(2 * sums[f"{name}_hits"], sums[f"{name}_gold"] + sums[f"{name}_said"], 1.0)
 
 
 def error_rate_of(sums: Sums, name: str) -> NDArray[np.float64]:
-    return _over(sums[f"{name}_errors"], sums[f"{name}_gold"], 0.0)
+    return over(sums[f"{name}_errors"], sums[f"{name}_gold"], 0.0)
 
 
 def doa_error(sums: Sums) -> NDArray[np.float64]:
     """Degrees; 180 where no direction is said."""
-    return _over(sums["doa_degrees"], sums["doa_said"], 180.0)
+    return over(sums["doa_degrees"], sums["doa_said"], 180.0)
 
 
 def frame_recall(sums: Sums) -> NDArray[np.float64]:
-    return _over(sums["frames_right"], sums["frames"], 0.0)
+    return over(sums["frames_right"], sums["frames"], 0.0)
 
 
 def localisation_error(sums: Sums) -> NDArray[np.float64]:
     """Degrees over the classes found; 180 where none is."""
-    return _over(sums["joint_degrees"], sums["joint_found"], 180.0)
+    return over(sums["joint_degrees"], sums["joint_found"], 180.0)
 
 
 def localisation_recall(sums: Sums) -> NDArray[np.float64]:
-    return _over(sums["joint_found"], sums["joint_gold"], 0.0)
+    return over(sums["joint_found"], sums["joint_gold"], 0.0)
 
 
 def localisation_f1(sums: Sums) -> NDArray[np.float64]:
-    return _over(2 * sums["joint_found"], sums["joint_gold"] + sums["joint_said"], 1.0)
+    return over(2 * sums["joint_found"], sums["joint_gold"] + sums["joint_said"], 1.0)
 
 
 def seld_2019(sums: Sums) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eval.harness.items import StructuredWant
 from eval.scorers.quantities import LONGEST_TEXT, durations
 from eval.scorers.records import Read, lines_of, objects_in, says_nothing, times_of
 
@@ -58,6 +59,12 @@ def read_spans(text: str) -> Read[Span]:
         return Read([], "nothing")
     spans = [s for line in lines_of(text[:LONGEST_TEXT]) for s in spans_in_line(line)]
     return Read(spans, "text") if spans else Read(None, rule)
+
+
+def wanted_spans(want: StructuredWant) -> list[Span]:
+    """The wanted spans: pairs of seconds, or objects with `start` and `end`."""
+    ends = [(s["start"], s["end"]) if isinstance(s, dict) else s for s in want.answer]
+    return [(float(start), float(end)) for start, end in ends]
 
 
 def _span(record: object) -> Span | None:

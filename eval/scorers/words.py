@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from eval.harness.items import StructuredWant
 from eval.scorers.quantities import LONGEST_TEXT, durations
 from eval.scorers.records import Read, field_of, lines_of, objects_in, text_of, times_of
 from eval.scorers.spans import Tally
@@ -29,6 +30,12 @@ def read_words(text: str) -> Read[Word]:
             return Read(words, rule, len(found) - len(words))
     words = [w for line in lines_of(text[:LONGEST_TEXT]) if (w := _line(line))]
     return Read(words, "text") if words else Read(None, rule)
+
+
+def wanted_words(want: StructuredWant) -> list[Word]:
+    """The wanted words: triples, or objects with `word`, `start` and `end`."""
+    found = [(w["word"], w["start"], w["end"]) if isinstance(w, dict) else w for w in want.answer]
+    return [(str(word), float(start), float(end)) for word, start, end in found]
 
 
 def _word(record: object) -> Word | None:
