@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class OwnModel:
     def engine(self) -> Engine:
         from serve.engines.starting import start_engine
 
-        return start_engine(self.engine_name, self.assistant, self.rows, 2 * self.rows)
+        return start_engine(self.engine_name, self.assistant, self.rows, sys.maxsize)  # we let few wait ourselves
 
     @cached_property
     def _reader(self) -> PromptReader:

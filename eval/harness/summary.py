@@ -13,6 +13,7 @@ from alm.errors import RecordError
 from eval.harness.answers import Status
 from eval.harness.asking import candidates_of
 from eval.harness.calibration import calibration
+from eval.harness.confusion import confusion_tables
 from eval.harness.runs import Run
 from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on
 from eval.harness.store import replace_bytes
@@ -99,7 +100,7 @@ def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) 
     return {
         "items": len(rows),
         "measures": [as_dict(m) for m in kind.measures(rows, around)],
-        "tables": [asdict(t) for t in kind.tables(rows, around)],
+        "tables": [asdict(t) for t in (*kind.tables(rows, around), *confusion_tables(rows))],
         "tags": {
             tag: {value: _both(some, around, kinds) for value, some in sorted(groups.items())}
             for tag, groups in sorted(_by_tag(rows, run, seen).items())
