@@ -100,14 +100,14 @@ def test_recordings_are_of_the_test_split_and_their_origin_is_told(name: str, co
 def words_alone(items: Sequence[Item]) -> dict[str, tuple[float, float]]:
     """For each kind of question, the score of whoever knows the best answer to each wording, and that of chance.
 
-    Wordings that differ in the order of their options are one.
+    Wordings that differ in the order of their options or in a quoted sentence, whose events are drawn, are one.
     """
     answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     chances: dict[str, list[float]] = defaultdict(list)
     for item in items:
         want, plain = item.want, item.tags.get("wording", "plain") == "plain"
         if plain and isinstance(want, ChoiceWant | PairWant) and want.answer is not None:
-            stem = re.sub(r"Options:.*", "", item.messages[-1].content, flags=re.DOTALL)
+            stem = re.sub(r'Options:.*|".*?"', "", item.messages[-1].content, flags=re.DOTALL)
             asked = f"{item.tags.get('task', '')}{item.tags.get('level', '')}{item.tags.get('asked', '')}"
             answers[asked, f"{stem}{sorted(want.choices)}"][want.choices[want.answer]] += 1
             chances[asked].append(1 / len(want.choices))

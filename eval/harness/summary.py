@@ -94,16 +94,14 @@ def rates(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) -> dict[str, Any]:
-    kind, around, bench = kind_of(rows[0].item, kinds), run.prepared.around, run.card.bench.bench
+    kind, around = kind_of(rows[0].item, kinds), run.prepared.around
     waiting = sum(r.scored.status == "unjudged" and r.scored.robust is None for r in rows)
     if waiting:
         return {"items": len(rows), "waiting": waiting, "measures": [], "tables": [], "tags": {}}
     return {
         "items": len(rows),
-        "measures": [as_dict(m) for m in (*kind.measures(rows, around), *suites.measures(bench, rows))],
-        "tables": [
-            asdict(t) for t in (*kind.tables(rows, around), *confusion_tables(rows), *suites.tables(bench, rows))
-        ],
+        "measures": [as_dict(m) for m in kind.measures(rows, around)],
+        "tables": [asdict(t) for t in (*kind.tables(rows, around), *confusion_tables(rows))],
         "tags": {
             tag: {value: _both(some, around, kinds) for value, some in sorted(groups.items())}
             for tag, groups in sorted(_by_tag(rows, run, seen).items())
