@@ -33,7 +33,7 @@ from eval.kinds import KINDS
 from eval.kinds.base import Measure, Row, Surroundings
 from eval.metrics import share
 
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAID = st.sampled_from(["dog", "B", "the answer is cat", "", "I'm sorry", "<think>x</think>owl", "dog or cat", "zebra"])
 
 
@@ -251,7 +251,7 @@ def test_a_report_says_what_the_summary_says(tmp_path: Path) -> None:
     assert float(cells["heard", "", "robust"]) == 0.25 and ("baseline:majority", "", "robust") in cells
     pictures = {p.name for p in paths if p.suffix == ".png"}
     assert {"choice.png", "choice.category.png", "choice.aspect.png", "choice.aspect.wheel.png"} <= pictures
-    assert "choice.heard.confusions-of-places.png" in pictures
+    assert "choice.confusions-of-places.png" in pictures
     assert all(f"plots/{name}" in page and (run.folder / "plots" / name).stat().st_size > 1000 for name in pictures)
     before = [p.read_bytes() for p in paths]
     assert [p.read_bytes() for p in write_report(run.folder)] == before, "the same bytes again"

@@ -171,5 +171,5 @@ def make_run(
 
 def _command() -> str:
     """As it was typed, folders by their names alone, since they differ from machine to machine."""
-    words = [Path(w).name if "/" in w and "://" not in w else w for w in sys.argv[1:]]
-    return " ".join(["alm", *words])
+    typed = sys.argv[2:] if sys.argv[1:2] == ["eval"] else sys.argv[1:]
+    return " ".join(["alm eval", *(Path(w).name if "/" in w and "://" not in w else w for w in typed)])

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
 from alm.errors import RecordError
@@ -72,7 +73,7 @@ def _condition(scores: Scores, run: Run, seen: frozenset[str] | None, kinds: Kin
         "items": len(scores.rows),
         "rates": rates(scores.rows),
         "kinds": {name: _kind(rows, run, seen, kinds) for name, rows in scores.by_kind.items()} | _suite(scores, run),
-        "seconds": round(sum(r.answered.seconds for r in scores.rows if r.answered), 1),
+        "seconds": round(median([r.answered.seconds for r in scores.rows if r.answered] or [0.0]), 2),
         "audio_seconds": round(sum(r.answered.audio_seconds for r in scores.rows if r.answered), 1),
         "calibration": calibration(
             (r, candidates_of(r.item, around, run.asking)) for r in scores.rows if r.answered and r.answered.loglik
