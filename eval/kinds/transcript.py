@@ -78,16 +78,22 @@ def compared(item: Item, want: TranscriptWant, said: str) -> dict[str, float]:
         RecordError: the reference is empty once normalised.
     """
     reference = normalised(want.reference, want.normaliser)
-    if not reference:
+    if not _any_word(reference):
         raise RecordError(
             f"item {item.id}: nothing is left of {want.reference!r} after {want.normaliser!r}; leave the item out"
         )
     hypothesis = normalised(said, want.normaliser)
     if want.metric == "bleu":
         return bleu_counts(reference, hypothesis, TOKENISERS.get(want.language, "13a"))
+    if not _any_word(hypothesis):
+        hypothesis = ""  # a lone mark is no word
     if want.metric == "cer" and want.language in UNSPACED:
         reference, hypothesis = (t.replace(" ", "") for t in (reference, hypothesis))
     return _errors(reference, hypothesis, want.metric == "cer")
+
+
+def _any_word(text: str) -> bool:
+    return any(c.isalnum() for c in text)
 
 
 def _errors(reference: str, hypothesis: str, characters: bool) -> dict[str, float]:
