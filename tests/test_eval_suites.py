@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import suite_corpus
 from typer.testing import CliRunner
@@ -16,8 +17,11 @@ from typer.testing import CliRunner
 from alm.audio import load_audio
 from alm.errors import RecordError
 from eval.corpus import Corpus
+from eval.harness.answers import Answered
 from eval.harness.items import ChoiceWant, Item, LabelWant, PairWant, StructuredWant, TranscriptWant
 from eval.harness.prepared import Prepared
+from eval.harness.scoring import scored_rows
+from eval.kinds.base import Table
 from eval.suites import long_audio, registry, signal
 from eval.suites.registry import SUITES
 from eval.suites.studio import Order, file_sha256, provenance
@@ -396,3 +400,37 @@ def test_the_command(corpus: Corpus, tmp_path: Path) -> None:
     ):
         code, said = run(*words)
         assert code == 2 and why in said
+
+
+# --- through the harness ---
+
+
+def perfect(item: Item) -> str:
+    """What a model that is always right would say."""
+    want = item.want
+    if isinstance(want, ChoiceWant | PairWant):
+        return right_option(item)
+    if isinstance(want, LabelWant):
+        return want.labels[0]
+    if isinstance(want, TranscriptWant):
+        return want.reference
+    assert isinstance(want, StructuredWant)
+    return f"{want.answer} {want.unit}"
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_perfect_model_is_right_everywhere(name: str, made: Make) -> None:
+    for prepared in made(name):
+        if prepared.card.bench.endswith(("-caption", "-loglik")):
+            continue
+        texts = {i.id: perfect(i) for i in prepared.items}
+        answers = {i: Answered(id=i, key="k", text=t, finish="stop") for i, t in texts.items()}
+        rows = scored_rows(prepared.items, answers, {}, prepared.around)
+        wrong = [(r.item.id, texts[r.item.id], r.scored) for r in rows if r.scored.robust != 1.0]
+        assert not wrong, wrong[:3]
+        found = registry.measures(prepared.card.bench, rows)
+        assert all(np.isfinite(m.estimate.value) for m in found)
+        assert found or name in ("corpus", "fairness"), "groups of few speakers have no figures"
+        assert all(isinstance(t, Table) for t in registry.tables(prepared.card.bench, rows))
+        nothing = scored_rows(prepared.items, {}, {}, prepared.around)
+        assert not any(r.scored.robust for r in nothing), "control: without an answer nothing is right"
