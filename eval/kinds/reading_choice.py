@@ -73,18 +73,26 @@ def read_choice(answer: str, options: Options) -> Reading:
     >>> [read_choice(a, pets).index for a in ("B", "(b) cat", "A dog barking.", "dog or cat", "Because")]
     [1, 1, 2, None, None]
     """
-    if options.are_letters and not options.lettered and (exact := _exact(answer, options)) is not None:
-        return Reading(exact, "exact")
     tail = _tail(answer)
+    if options.are_letters and not options.lettered:
+        for text in (answer, tail):
+            if (exact := _exact(text, options)) is not None:
+                return Reading(exact, "exact")
     for text in (answer, tail):
         if (found := _letter(text, options)) is not None:
             return found
-    for text in (answer, tail, _FIRST.split(tail)[0], answer.strip().split("\n")[0]):
+    for text in (answer, tail, _FIRST.split(tail)[0], _first_line(answer, options)):
         if (exact := _exact(text, options)) is not None:
             return Reading(exact, "exact")
     if (letter := _only_letter(answer, options)) is not None:
         return Reading(letter, "letter")
     return _contained(answer, tail, options)
+
+
+def _first_line(answer: str, options: Options) -> str:
+    """The first line, unless other lines are options too: then the answer repeats the list."""
+    head, *others = answer.strip().split("\n")
+    return "" if any(_exact(line, options) is not None for line in others) else head
 
 
 def _tail(answer: str) -> str:

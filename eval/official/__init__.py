@@ -8,6 +8,7 @@ from eval.official import (
     compa,
     dcase,
     ltu_age,
+    macro,
     nearest,
     slue,
     teleantifraud,
@@ -28,7 +29,8 @@ _RULES: tuple[Official, ...] = (
     nearest.LTU,
     *words.RULES,
     *transcripts.RULES,
-    *compa.RULES,
+    compa.RULE,
+    *macro.RULES,
     *_STRUCTURED,
 )
 
