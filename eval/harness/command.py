@@ -132,7 +132,7 @@ def run(
 ) -> None:
     """Ask a model a benchmark's questions, judge, score and report. Run it again to go on where it stopped.
 
-    Exit code 0: complete; 1: answers or grades are missing; 2: nothing could be done; 130: interrupted.
+    Exit code 0: complete; 1: answers or grades are missing or failed; 2: nothing could be done; 130: interrupted.
 
     \b
     alm eval run --bench prepared/mmau --model tiny --out runs/tiny-mmau
@@ -159,7 +159,7 @@ def run(
             raise typer.Exit(INCOMPLETE if failed else 0)
         _embedded(made, quiet)
         _judged(made, judge_wish, judge_revision, quiet)
-        _scored(made, judge_missing)
+        _scored(made, judge_missing, failed)
 
 
 def _judge_wish(name: str, endpoint: str, key_env: str, concurrency: int, device: str) -> Any:
@@ -208,7 +208,7 @@ def _judged(made: Run, wish: Any, revision: str, quiet: bool) -> None:
         judge_run(made, wish, revision, lambda what: progress(what, quiet))
 
 
-def _scored(made: Run, judge_missing: Literal["wait", "zero"]) -> None:
+def _scored(made: Run, judge_missing: Literal["wait", "zero"], failed: int = 0) -> None:
     from eval.harness.grading import score_run
     from eval.harness.report import write_report
 
@@ -218,6 +218,7 @@ def _scored(made: Run, judge_missing: Literal["wait", "zero"]) -> None:
     waiting, missing = sum(summary["unjudged"].values()), sum(summary["missing"].values())
     if waiting or missing:
         console().print(f"incomplete: {missing} answers and {waiting} graded answers are missing")
+    if waiting or missing or failed:
         raise typer.Exit(INCOMPLETE)
 
 

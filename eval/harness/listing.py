@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from alm.errors import ConfigError
-
 
 def describe(name: str | None = None) -> list[dict[str, Any]]:
     """One entry for each benchmark, with `text` for people; how to get the data only where one is asked for.
@@ -13,13 +11,10 @@ def describe(name: str | None = None) -> list[dict[str, Any]]:
     Raises:
         ConfigError: no such benchmark.
     """
-    from eval.benchmarks import BENCHMARKS
+    from eval.benchmarks import BENCHMARKS, benchmark
 
-    if name is not None and name not in BENCHMARKS:
-        raise ConfigError(f"no benchmark is called {name!r}; `alm eval list` shows the names")
     found = []
-    for key in [name] if name is not None else sorted(BENCHMARKS):
-        one = BENCHMARKS[key]
+    for one in [benchmark(name)] if name is not None else [BENCHMARKS[key] for key in sorted(BENCHMARKS)]:
         entry = {
             "name": one.name, "title": one.title, "version": one.version, "licence": one.licence,
             "source": one.source, "measures": one.measures, "splits": dict(one.splits),

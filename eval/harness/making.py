@@ -107,6 +107,8 @@ def find_benchmark(name: str, data: Path | None, out: Path, split: str = "") -> 
         ConfigError: neither is there.
         RecordError: the official download lacks something.
     """
+    if "/" in name and not (Path(name) / CARD).is_file():
+        raise ConfigError(f"--bench {name}: no prepared benchmark is there; make one with `alm eval prepare` or `make`")
     if (Path(name) / CARD).is_file():
         return with_data(read_prepared(Path(name)), data)
     if (out / CARD).is_file():
@@ -122,16 +124,14 @@ def prepare_by_name(
         ConfigError: no such benchmark, or no download was named.
         RecordError: the download is not the official one, or lacks something.
     """
-    from eval.benchmarks import BENCHMARKS
-    from eval.benchmarks.preparing import prepare_benchmark
+    from alm.terminal import step_bars
+    from eval.benchmarks import benchmark, prepare
 
-    if name not in BENCHMARKS:
-        raise ConfigError(
-            f"--bench {name!r}: neither a folder with {CARD} nor a benchmark's name; `alm eval list` shows the names"
-        )
+    found = benchmark(name)
     if data is None:
-        raise ConfigError(f"{name}: give the official download with --data DIR; {BENCHMARKS[name].how_to_get}")
-    return prepare_benchmark(BENCHMARKS[name], data, out, split, allow_lost=allow_lost)
+        raise ConfigError(f"{name}: give the official download with --data DIR; {found.how_to_get}")
+    with step_bars() as progress:
+        return prepare(name, data, out, split, allow_lost=allow_lost, progress=progress)
 
 
 def make_run(
@@ -171,5 +171,5 @@ def make_run(
 
 def _command() -> str:
     """As it was typed, folders by their names alone, since they differ from machine to machine."""
-    words = [Path(w).name if "/" in w and "://" not in w else w for w in sys.argv[1:]]
-    return " ".join(["alm", *words])
+    typed = sys.argv[2:] if sys.argv[1:2] == ["eval"] else sys.argv[1:]
+    return " ".join(["alm eval", *(Path(w).name if "/" in w and "://" not in w else w for w in typed)])

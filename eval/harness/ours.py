@@ -142,7 +142,7 @@ class OwnModel:
         from alm.batching import Sampling
         from serve.engines.jobs import Ended, Failed, Job
 
-        done, started = self._done, time.monotonic()
+        engine, done, started = self.engine, self._done, time.monotonic()
 
         def tell(event: Event) -> None:
             about = {**one.about(), "seconds": round(time.monotonic() - started, 3), "loglik": loglik}
@@ -152,7 +152,7 @@ class OwnModel:
                 done.put(Answered(**about, error=error_text(event.error)))
 
         job = Job(one.messages, tell, Sampling(one.max_tokens, one.temperature, one.seed))
-        self.engine.submit(job)
+        engine.submit(job)
         return job
 
     def _loglik_or_error(self, one: Asked) -> tuple[float, ...] | str | None:
