@@ -1,6 +1,6 @@
 """Score many stored answers in a process of its own: `python -m tests.score_many FOLDER KIND COUNT`.
 
-Prints seconds of scoring and reporting, and the peak memory in MiB.
+Prints seconds of the processor and of the clock for reading, scoring and reporting, and the peak memory in MiB.
 """
 
 from __future__ import annotations
@@ -77,14 +77,15 @@ KINDS: dict[str, Callable[[random.Random, int], tuple[Want, str, str]]] = {
 def main() -> None:
     folder, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     make(folder, kind, count)
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     from eval.harness.runs import read_run
 
     run = read_run(folder / "run")
     score_run(run)
     write_report(run.folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"seconds": time.perf_counter() - started, "mebibytes": peak}) + "\n")
+    spent = {"cpu_seconds": time.process_time() - used, "seconds": time.perf_counter() - started}
+    sys.stdout.write(json.dumps({**spent, "mebibytes": peak}) + "\n")
 
 
 def make(folder: Path, kind: str, count: int) -> None:
