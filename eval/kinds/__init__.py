@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from eval.kinds.base import Kind
+from eval.kinds.caption import Caption
 from eval.kinds.choice import Choice
 from eval.kinds.label import Label
+from eval.kinds.open import Open
 from eval.kinds.structured import Structured
 from eval.kinds.transcript import Transcript
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label(), Transcript(), Structured())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Choice(), Label(), Transcript(), Structured(), Caption(), Open())}

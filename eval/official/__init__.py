@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from eval.official import air, blab, dcase, ltu_age, nearest, slue, teleantifraud, transcripts, words, wordsets
+from eval.official import (
+    air,
+    blab,
+    captions,
+    dcase,
+    ltu_age,
+    nearest,
+    slue,
+    teleantifraud,
+    transcripts,
+    words,
+    wordsets,
+)
 from eval.official.base import Official, Verdict
 
 __all__ = ["OFFICIAL", "Official", "Verdict"]
@@ -17,6 +29,7 @@ _RULES: tuple[Official, ...] = (
     *words.RULES,
     *transcripts.RULES,
     *_STRUCTURED,
+    *captions.RULES,
 )
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}
