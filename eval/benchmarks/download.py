@@ -125,7 +125,7 @@ class Download:
             RecordError: none exists.
         """
         for name in names:
-            if self._has(place := self.inside(name)):
+            if self.has(place := self.inside(name)):
                 self.tables.add(place)
                 return place
         raise RecordError(f"{self.root}: no {' or '.join(names)}; is it the unpacked official download?")
@@ -142,15 +142,26 @@ class Download:
         raise RecordError(f"{self.root}: no folder {' or '.join(names)}; is it the unpacked official download?")
 
     def files(self, folder: str, *endings: str) -> list[str]:
-        """Files below a folder with one of these endings, sorted."""
-        start = self.root / self.inside(folder)
+        """Files below a folder (empty: anywhere) with one of these endings, sorted."""
+        start = self.root / self.inside(folder) if folder else self.root
         found = (p for p in start.rglob("*") if p.suffix.lower() in endings and p.is_file())
         return sorted(p.relative_to(self.root).as_posix() for p in found)
+
+    def only(self, ending: str) -> str:
+        """The one table with this ending, for downloads whose tables have no fixed name.
+
+        Raises:
+            RecordError: there is none, or several.
+        """
+        found = sorted(p.name for p in self.root.iterdir() if p.suffix.lower() == ending and p.is_file())
+        if len(found) != 1:
+            raise RecordError(f"{self.root}: {len(found)} files ending in {ending}, but the official table is one")
+        return self.file(found[0])
 
     def recording(self, *names: str) -> str:
         """The first of these recordings that exists; the first one where none does, to be counted as missing."""
         places = [self.inside(name) for name in names]
-        return next((p for p in places if self._has(p)), places[0])
+        return next((p for p in places if self.has(p)), places[0])
 
     def inside(self, name: str) -> str:
         """A path of a row, relative to the download.
@@ -228,8 +239,12 @@ class Download:
         except (pyarrow.ArrowException, OSError) as error:
             raise RecordError(f"{place}: not a Parquet file that can be read ({error})") from error
 
-    def _has(self, place: str) -> bool:
-        """Whether a file is there; folders are listed once, since a benchmark may have 100,000 recordings."""
+    def has(self, place: str) -> bool:
+        """Whether a file is there; folders are listed once, since a benchmark may have 100,000 recordings.
+
+        Args:
+            place: A path inside the download.
+        """
         folder, _, name = place.rpartition("/")
         if folder not in self._listed:
             path = self.root / folder

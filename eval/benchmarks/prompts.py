@@ -55,7 +55,7 @@ ENTITY_SPANS = Template(
     '{"entity": ..., "start": seconds, "end": seconds}. Answer [] if there is none.'
 )
 ANSWER_SPANS = Template(
-    "The first recording is a question, the second a document that answers it.\n$audio"
+    "The first recording is a question, the second a document that answers it.\n${audio}"
     "Where in the second recording is the answer spoken? Answer with a JSON list of objects "
     '{"start": seconds, "end": seconds}.'
 )
@@ -78,7 +78,7 @@ SARCASM = Template(
     "Answer with the letter of the right option only."
 )
 WHICH_CAPTION = "Which description fits the recording?"
-WHICH_RECORDING = 'Which of the two recordings fits the description "$caption"?'
+WHICH_RECORDING = 'Which of the two recordings fits the description "{}"?'
 
 FRAUD_SCENE = Template(
     "${audio}这段通话属于哪个场景？可选：$labels。先在<think></think>中写出分析，再在<answer></answer>中"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 import eval.official as official
-from eval.harness.answers import Answered, Judged, Scored
+from eval.harness.answers import Answered, Judged, Scored, Status
 from eval.harness.items import CaptionWant, Item
 from eval.kinds.arrived import arrived
 from eval.kinds.base import Measure, Row, Surroundings, Table
@@ -20,7 +20,8 @@ from eval.scorers.cider import NAME, cider_d, words_of
 _SOUND = r"(?:the|this|an?|your)? ?(?:short |given |provided )?(?:audio|sound|recording|clip|sample|file|track)"
 LEAD_INS = (
     r"(?:sure|certainly|of course|okay|ok)[,.!:]*",
-    r"here(?:'s| is) (?:a|the|my|your)? ?(?:short |brief |possible )?(?:caption|description)(?: (?:of|for) [^:.\n]{0,60})?:",
+    r"here(?:'s| is) (?:a|the|my|your)? ?(?:short |brief |possible )?(?:caption|description)"
+    r"(?: (?:of|for) [^:.\n]{0,60})?:",
     r"(?:audio )?(?:caption|description)\s*:",
     rf"in {_SOUND}(?: (?:clip|recording|file))?,",
     rf"{_SOUND}(?: (?:clip|recording|file))? (?:contains|features|consists of|captures|is of|includes)",
@@ -70,7 +71,7 @@ class Caption:
             return Scored(id=item.id, status=came.status, value="", parts={"words": 0.0})
         said, led = caption_in(came.text)
         words = len(words_of(said))
-        status = "read" if words else "unread"
+        status: Status = "read" if words else "unread"
         parts = {"words": float(words), "led": float(led)}
         return Scored(id=item.id, status=status, value=said, rule="lead-in" if led else "whole", parts=parts)
 

@@ -6,9 +6,11 @@ from eval.official import (
     air,
     blab,
     captions,
+    compa,
     dcase,
     ltu_age,
     nearest,
+    opened,
     slue,
     teleantifraud,
     transcripts,
@@ -28,8 +30,10 @@ _RULES: tuple[Official, ...] = (
     nearest.LTU,
     *words.RULES,
     *transcripts.RULES,
+    *compa.RULES,
     *_STRUCTURED,
     *captions.RULES,
+    *opened.RULES,
 )
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}

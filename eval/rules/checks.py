@@ -97,6 +97,14 @@ def quotation(text: str, arguments: Arguments) -> bool:
     return len(plain) > 1 and plain[0] in "\"“" and plain[-1] in "\"”"
 
 
+def word_set_choice(text: str, arguments: Arguments) -> bool:
+    """The right one of the choices by MMAU's matcher: all its words, and none that only wrong ones have."""
+    from eval.official.wordsets import word_set_match
+
+    choices = [str(c) for c in arguments["choices"]]
+    return word_set_match(choices[int(arguments["answer"])], text, choices)
+
+
 def json_format(text: str, arguments: Arguments) -> bool:
     """The whole answer is JSON, in a fence or not."""
     plain = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip(), flags=re.IGNORECASE)
@@ -137,4 +145,5 @@ CHECKS: dict[str, Check] = {
     "quotation": quotation,
     "no-commas": lambda text, a: "," not in text,
     "json-format": json_format,
+    "word-set-choice": word_set_choice,
 }

@@ -70,7 +70,8 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> A
         groups = groups if length == 1 else _longer(groups, texts, length)
         total += _similarities(_counted(groups, texts, length), owner, len(candidates)) * shortness
     sums = np.bincount(owner, weights=total, minlength=len(candidates))
-    return SCALE / GROUPS * sums / counts
+    scores: Array = SCALE / GROUPS * sums / counts
+    return scores
 
 
 def _numbered(captions: Iterable[str]) -> _Texts:
@@ -84,7 +85,8 @@ def _numbered(captions: Iterable[str]) -> _Texts:
 
 def _length_costs(lengths: NDArray[np.int64], owner: NDArray[np.int64], clips: int) -> Array:
     apart = (lengths[owner] - lengths[clips:]).astype(np.float64)
-    return np.exp(-(apart**2) / (2 * SIGMA**2))  # type: ignore[no-any-return]
+    costs: Array = np.exp(-(apart**2) / (2 * SIGMA**2))
+    return costs
 
 
 def _longer(groups: NDArray[np.int64], texts: _Texts, length: int) -> NDArray[np.int64]:
@@ -118,7 +120,8 @@ def _similarities(counts: csr_array, owner: NDArray[np.int64], clips: int) -> Ar
         both = candidates[owner[part]].minimum(reference).multiply(reference)
         found[part] = both.sum(axis=1)
     scale = norms[owner] * norms[clips:]
-    return np.divide(found, scale, out=np.zeros_like(found), where=scale > 0)
+    np.divide(found, scale, out=found, where=scale > 0)  # where a norm is 0, nothing is shared
+    return found
 
 
 def _clips_with(counts: csr_array, owner: NDArray[np.int64], clips: int) -> Array:
