@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Apply = Callable[[Samples, int, Generator], Samples]
 WET = 0.5
 """Share of the reverberant sound."""
+CODEC_SECONDS_LEAST = 1.0
+"""Shorter recordings get silence behind them: files of few packets cannot be read again."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def _encoded(samples: Samples, rate: int, container: str, codec: str, form: str,
 def _through(samples: Samples, rate: int, codec_rate: int, encoded: Callable[[Samples], io.BytesIO]) -> Samples:
     """Encoded and decoded; the same length and rate as before."""
     there = np.clip(signal.resampled(samples, rate, codec_rate), -1.0, 1.0)
-    buffer = encoded(there)
+    least = round(CODEC_SECONDS_LEAST * codec_rate)
+    buffer = encoded(np.pad(there, (0, max(0, least - len(there)))))
     buffer.seek(0)
     back, _ = soundfile.read(buffer, dtype="float32")
     return signal.under_peak(signal.resampled(back, codec_rate, rate, len(samples)))[0]
