@@ -149,6 +149,13 @@ def test_the_same_download_is_the_same_test(tmp_path: Path) -> None:
     assert prepare("esc-50", tmp_path / "b", tmp_path / "two", allow_lost=True).hash != first.hash
 
 
+def test_rows_that_are_named_alike_are_told_apart(tmp_path: Path) -> None:
+    folder = build("compa-r-test", tmp_path / "in")
+    table = folder / "GAMA_Benchmark_new.json"
+    table.write_text(table.read_text().replace("/data/1.wav", "/data/2.wav"))
+    assert [i.id for i in prepare("compa-r-test", folder, tmp_path / "out").items] == ["2.wav-1", "2.wav-1#2", "2.wav-2"]
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mean mmau"):
         benchmark("mmua")
