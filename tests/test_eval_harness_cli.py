@@ -100,7 +100,7 @@ def test_a_dry_run_loads_no_model_and_writes_nothing(tmp_path: Path, monkeypatch
 class _Server(BaseHTTPRequestHandler):
     """Says `A` to whoever sends a recording, and refuses the rest."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         reply = {"choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
         self.send_response(200 if b"input_audio" in body else 400)
