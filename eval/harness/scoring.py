@@ -41,11 +41,17 @@ class Scores:
 
     @property
     def unjudged(self) -> int:
-        return sum(r.scored.status == "unjudged" for r in self.rows)
+        """Answers that wait for a grade; those that were said to be worth nothing without one do not."""
+        return sum(waits(r) for r in self.rows)
 
     @property
     def missing(self) -> int:
         return sum(r.scored.status == "missing" for r in self.rows)
+
+
+def waits(row: Row) -> bool:
+    """Whether an answer has no figure because a grade is missing."""
+    return row.scored.status == "unjudged" and row.scored.robust is None
 
 
 def score_condition(
