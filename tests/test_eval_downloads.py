@@ -43,6 +43,7 @@ def mmau(folder: Path, rows: Any) -> Path:
         ({"audio_id": "/etc/passwd"}, "does not stay inside"),
         ({"audio_id": "a\\..\\..\\b.wav"}, "does not stay inside"),
         ({"audio_id": "a\0b"}, "does not stay inside"),
+        ({"audio_id": "x" * 5000}, "does not stay inside"),
         ({"audio_id": ""}, "entry 1, field 'audio_id'.*must be text that is not empty"),
         ({"question": None}, "mmau-test-mini.json, entry 1, field 'question'"),
         ({"question": ["list"]}, "field 'question'.*must be text"),
@@ -50,6 +51,7 @@ def mmau(folder: Path, rows: Any) -> Path:
         ({"choices": 3}, "field 'choices'.*must be a list"),
         ({"choices": [{"a": 1}, "b"]}, "field 'choices'.*must be text"),
         ({"id": True}, "field 'id'.*must be text"),
+        ({"question": "half \ud83d"}, "field 'question'.*half a character"),
     ],
 )
 def test_fields_that_are_wrong_are_named(change: dict[str, Any], match: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from eval.harness.items import ChoiceWant, Clip, Item, JudgeSpec, Message, OpenW
 
 YES_NO = ("Yes", "No")
 MCQ, JUDGED = "ahelm-mcq", "ahelm-judge"
-CRITIQUE = JudgeSpec(prompt="ahelm-critique", scale=(1.0, 5.0))
+CRITIQUE = JudgeSpec(prompt="ahelm", scale=(1.0, 5.0))
 LANGUAGES = (
     "arb ben bul cat ces cmn dan deu ell eng est fin fra heb hin hun ind ita nld pol por rus slk spa swh tgl tur urd "
     "vie"
@@ -188,7 +188,7 @@ def _jailbreak(source: Download, split: str) -> Iterator[Piece]:
             id=path,
             messages=prompts.asked(prompts.FOLLOW),
             audios=(Clip(path=path),),
-            want=OpenWant(judge=JudgeSpec(prompt="ahelm-refusal", scale=(0.0, 1.0))),
+            want=OpenWant(judge=JudgeSpec(prompt="refusal", scale=(0.0, 1.0))),
             official="ahelm-refusal",
             group=path,
             tags={"attack": split},

@@ -11,7 +11,7 @@ from eval.benchmarks.download import Download, Row
 from eval.benchmarks.labelling import Asking, Labelled, label_set, labelled_items
 from eval.benchmarks.records import Benchmark, Piece, Reader, Unusable
 from eval.benchmarks.speech import transcript_item
-from eval.harness.items import Clip, Item, OpenWant, StructuredWant
+from eval.harness.items import Clip, Item, JudgeSpec, OpenWant, StructuredWant
 
 _TAGS = {
     "DATE": "WHEN", "TIME": "WHEN", "CARDINAL": "QUANT", "ORDINAL": "QUANT", "QUANTITY": "QUANT", "MONEY": "QUANT",
@@ -176,6 +176,9 @@ def _sqa(source: Download, split: str) -> Iterator[Piece]:
         )
 
 
+_JUDGE = JudgeSpec(prompt="slue-summary", scale=(1.0, 5.0))
+
+
 def _summary(source: Download, split: str) -> Iterator[Piece]:
     for row in _rows(source, "ted"):
         name = row.text("id")
@@ -187,7 +190,7 @@ def _summary(source: Download, split: str) -> Iterator[Piece]:
             id=name,
             messages=prompts.asked(prompts.SUMMARISE),
             audios=(Clip(path=path),),
-            want=OpenWant(references=(f"{row.text('title')}\n{row.text('abstract')}",)),
+            want=OpenWant(references=(f"{row.text('title')}\n{row.text('abstract')}",), judge=_JUDGE),
             official="slue-summary",
             group=row.text("speaker", name),
             max_tokens=512,
