@@ -89,7 +89,7 @@ def _covost(source: Download, split: str) -> Iterator[Piece]:
 
 def _robust(source: Download, split: str) -> Iterator[Piece]:
     """Each utterance 30 times under the noise, inside Parquet files."""
-    for place in source.files(".", ".parquet"):
+    for place in source.files("", ".parquet"):
         if not PurePosixPath(place).name.startswith(ROBUST[split]):
             continue
         for number, row in enumerate(source.parquet_rows(place), start=1):

@@ -176,7 +176,7 @@ BEIJING_OPERA = {
 def beijing_opera(source: Download, split: str) -> Found:
     """The instrument stands in the name of the folder or of the file."""
     found = []
-    for path in source.files(".", ".wav"):
+    for path in source.files("", ".wav"):
         named = [label for word, label in BEIJING_OPERA.items() if word in path.lower()]
         found += [Labelled(path, (named[-1],))] * bool(named)
     return BEIJING_OPERA.values(), found

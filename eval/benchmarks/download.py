@@ -142,8 +142,8 @@ class Download:
         raise RecordError(f"{self.root}: no folder {' or '.join(names)}; is it the unpacked official download?")
 
     def files(self, folder: str, *endings: str) -> list[str]:
-        """Files below a folder with one of these endings, sorted."""
-        start = self.root / self.inside(folder)
+        """Files below a folder (empty: anywhere) with one of these endings, sorted."""
+        start = self.root / self.inside(folder) if folder else self.root
         found = (p for p in start.rglob("*") if p.suffix.lower() in endings and p.is_file())
         return sorted(p.relative_to(self.root).as_posix() for p in found)
 

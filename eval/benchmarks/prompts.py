@@ -55,7 +55,7 @@ ENTITY_SPANS = Template(
     '{"entity": ..., "start": seconds, "end": seconds}. Answer [] if there is none.'
 )
 ANSWER_SPANS = Template(
-    "The first recording is a question, the second a document that answers it.\n$audio"
+    "The first recording is a question, the second a document that answers it.\n${audio}"
     "Where in the second recording is the answer spoken? Answer with a JSON list of objects "
     '{"start": seconds, "end": seconds}.'
 )

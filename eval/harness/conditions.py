@@ -123,3 +123,17 @@ CONDITIONS = {
         Condition("shuffled", "with the recording of another group", shuffled),
     )
 }
+
+
+def chosen_conditions(wanted: Sequence[str] | None, items: Sequence[Item]) -> list[str]:
+    """What was wished for; without a wish all controls that the items allow.
+
+    Raises:
+        ConfigError: an unknown condition.
+    """
+    if wanted:
+        return [condition(name).name for name in dict.fromkeys(wanted)]
+    if not any(i.audios for i in items):
+        return ["heard"]
+    groups = {group for i, group in _joined_groups(items).items()}
+    return ["heard", "text-only", *(["shuffled"] if len(groups) > 1 else [])]

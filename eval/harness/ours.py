@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import queue
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class OwnModel:
     def engine(self) -> Engine:
         from serve.engines.starting import start_engine
 
-        return start_engine(self.engine_name, self.assistant, self.rows, 2 * self.rows)
+        return start_engine(self.engine_name, self.assistant, self.rows, sys.maxsize)  # we let few wait ourselves
 
     @cached_property
     def _reader(self) -> PromptReader:
@@ -141,7 +142,7 @@ class OwnModel:
         from alm.batching import Sampling
         from serve.engines.jobs import Ended, Failed, Job
 
-        done, started = self._done, time.monotonic()
+        engine, done, started = self.engine, self._done, time.monotonic()
 
         def tell(event: Event) -> None:
             about = {**one.about(), "seconds": round(time.monotonic() - started, 3), "loglik": loglik}
@@ -151,7 +152,7 @@ class OwnModel:
                 done.put(Answered(**about, error=error_text(event.error)))
 
         job = Job(one.messages, tell, Sampling(one.max_tokens, one.temperature, one.seed))
-        self.engine.submit(job)
+        engine.submit(job)
         return job
 
     def _loglik_or_error(self, one: Asked) -> tuple[float, ...] | str | None:

@@ -150,13 +150,14 @@ def _tag_tables(summary: Summary, kind: str) -> list[str]:
 
 
 def _kind_tables(summary: Summary, kind: str) -> list[str]:
+    """Of the first condition; the summary has the others'."""
+    name, own = next(iter(summary["conditions"].items()))
     lines = []
-    for name, own in summary["conditions"].items():
-        for table in _of_kind(own, kind)["tables"]:
-            body = markdown_table(table["header"], [[_plain(v) for v in row] for row in table["rows"][:MOST_ROWS]])
-            left = len(table["rows"]) - MOST_ROWS
-            more = [f"... and {left} more rows in `summary.json`"] if left > 0 else []
-            lines += [f"<details><summary>{table['title']} ({name})</summary>", "", *body, *more, "", "</details>", ""]
+    for table in _of_kind(own, kind)["tables"]:
+        body = markdown_table(table["header"], [[_plain(v) for v in row] for row in table["rows"][:MOST_ROWS]])
+        left = len(table["rows"]) - MOST_ROWS
+        more = ["", f"... and {left} more rows in `summary.json`"] if left > 0 else []
+        lines += [f"<details><summary>{table['title']} ({name})</summary>", "", *body, *more, "", "</details>", ""]
     return lines
 
 
@@ -185,7 +186,8 @@ def _facts(summary: Summary) -> list[str]:
     rows += [(k, str(v)) for k, v in run["identity"].items()] + [(k, str(v)) for k, v in run["asking"].items()]
     rows += [(k, v) for k, v in run["versions"].items()] + [("commit", run["commit"])]
     for name, own in summary["conditions"].items():
-        rows.append((f"{name}: audio, time", f"{own['audio_seconds']:.0f} s heard, {own['seconds']:.0f} s answering"))
+        rows.append((f"{name}: audio given", f"{own['audio_seconds']:.0f} s"))
+        rows.append((f"{name}: from question to answer", f"{own['seconds']:.1f} s in the median, waiting included"))
         if (found := own["calibration"]) is not None:
             rows.append((f"{name}: calibration error", shown(found["error"])))
     return markdown_table(("what", "value"), [r for r in rows if r[1]])
@@ -196,12 +198,12 @@ def draw(summary: Summary, folder: Path) -> list[tuple[str, str]]:
     made: list[tuple[str, str]] = []
     for kind in _kinds(summary):
         made += _drawn_conditions(summary, kind, folder)
-        for name, own in summary["conditions"].items():
-            made += _drawn_tags(kind, name, _of_kind(own, kind), folder) if name == "heard" else []
-            for table in _of_kind(own, kind)["tables"]:
-                file = f"{kind}.{name}.{_slug(table['title'])}.png"
-                if plots.confusion(f"{table['title']} ({name})", table, folder / file):
-                    made.append((file, f"{table['title']}, {name}"))
+        name, own = next(iter(summary["conditions"].items()))
+        made += _drawn_tags(kind, name, _of_kind(own, kind), folder)
+        for table in _of_kind(own, kind)["tables"]:
+            file = f"{kind}.{_slug(table['title'])}.png"
+            if plots.confusion(f"{table['title']} ({name})", table, folder / file):
+                made.append((file, f"{table['title']}, {name}"))
     for name, own in summary["conditions"].items():
         if own["calibration"] is not None:
             plots.reliability(f"Calibration ({name})", own["calibration"], folder / f"{name}.calibration.png")

@@ -51,6 +51,7 @@ class Scores:
 def score_condition(
     run: Run,
     condition_name: str,
+    answers: Mapping[str, Answered],
     judged: Mapping[str, Sequence[Judged]],
     judge_missing: JudgeMissing = "wait",
     kinds: Kinds = KINDS,
@@ -58,16 +59,13 @@ def score_condition(
     """Score one condition of a run and write `score.CONDITION.jsonl`.
 
     Args:
+        answers: the answer of each item that has one.
         judged: the grades of each answer by id; only those that are about the answer of today.
         judge_missing: whether an answer without a grade waits for one, or is worth nothing.
     """
-    items = run.asked_items(condition_name)
-    answers = run.answers(condition_name, run.keys(condition_name, items))
-    wanted = {i.id: i for i in run.prepared.items}
-    scores = Scores(
-        condition_name,
-        tuple(scored_rows((wanted[i.id] for i in items), answers, judged, run.prepared.around, judge_missing, kinds)),
-    )
+    items = run.prepared.items[: run.card.limit]
+    rows = scored_rows(items, answers, judged, run.prepared.around, judge_missing, kinds)
+    scores = Scores(condition_name, tuple(rows))
     replace_records(run.place("score", condition_name), (r.scored for r in scores.rows))
     return scores
 

@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
 from alm.errors import RecordError
 from eval.harness.answers import Status
 from eval.harness.asking import candidates_of
 from eval.harness.calibration import calibration
+from eval.harness.confusion import confusion_tables
 from eval.harness.runs import Run
 from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on
 from eval.harness.store import replace_bytes
@@ -20,6 +22,7 @@ from eval.kinds import KINDS
 from eval.kinds.base import Measure, Row, Surroundings
 from eval.metrics import share
 from eval.results import finite
+from eval.suites import registry as suites
 
 SUMMARY = "summary.json"
 BOTH = ("official", "robust")
@@ -69,8 +72,8 @@ def _condition(scores: Scores, run: Run, seen: frozenset[str] | None, kinds: Kin
     return {
         "items": len(scores.rows),
         "rates": rates(scores.rows),
-        "kinds": {name: _kind(rows, run, seen, kinds) for name, rows in scores.by_kind.items()},
-        "seconds": round(sum(r.answered.seconds for r in scores.rows if r.answered), 1),
+        "kinds": {name: _kind(rows, run, seen, kinds) for name, rows in scores.by_kind.items()} | _suite(scores, run),
+        "seconds": round(median([r.answered.seconds for r in scores.rows if r.answered] or [0.0]), 2),
         "audio_seconds": round(sum(r.answered.audio_seconds for r in scores.rows if r.answered), 1),
         "calibration": calibration(
             (r, candidates_of(r.item, around, run.asking)) for r in scores.rows if r.answered and r.answered.loglik
@@ -99,12 +102,23 @@ def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) 
     return {
         "items": len(rows),
         "measures": [as_dict(m) for m in kind.measures(rows, around)],
-        "tables": [asdict(t) for t in kind.tables(rows, around)],
+        "tables": [asdict(t) for t in (*kind.tables(rows, around), *confusion_tables(rows))],
         "tags": {
             tag: {value: _both(some, around, kinds) for value, some in sorted(groups.items())}
             for tag, groups in sorted(_by_tag(rows, run, seen).items())
         },
     }
+
+
+def _suite(scores: Scores, run: Run) -> dict[str, Any]:
+    """What a generated benchmark has of its own, as if it were another kind."""
+    bench = run.card.bench.bench
+    suite = suites.suite_of(bench)
+    if suite is None or any(r.scored.robust is None for r in scores.rows):
+        return {}
+    own = suites.measures(bench, scores.rows), suites.tables(bench, scores.rows)
+    found = {"measures": [as_dict(m) for m in own[0]], "tables": [asdict(t) for t in own[1]], "tags": {}}
+    return {suite.name: {"items": len(scores.rows), **found}} if any(own) else {}
 
 
 def _by_tag(rows: Sequence[Row], run: Run, seen: frozenset[str] | None) -> dict[str, dict[str, list[Row]]]:

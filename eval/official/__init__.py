@@ -5,11 +5,13 @@ from __future__ import annotations
 from eval.official import (
     air,
     blab,
+    captions,
     compa,
     dcase,
     ltu_age,
     macro,
     nearest,
+    opened,
     slue,
     teleantifraud,
     transcripts,
@@ -32,6 +34,8 @@ _RULES: tuple[Official, ...] = (
     compa.RULE,
     *macro.RULES,
     *_STRUCTURED,
+    *captions.RULES,
+    *opened.RULES,
 )
 
 OFFICIAL: dict[str, Official] = {rule.name: rule for rule in _RULES}

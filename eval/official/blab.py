@@ -1,4 +1,4 @@
-"""BLAB (Brutally Long Audio Bench): the rules of its tasks with words, spans and numbers, with what its script cannot read left unread.
+"""BLAB (Brutally Long Audio Bench): words, spans and numbers; what its script cannot read is left unread.
 
 The published script joins rows by recording and prompt, drops what does not join, and stops with an error at some
 answers. Such answers are left out of its own denominator here, and are wrong in ours.
