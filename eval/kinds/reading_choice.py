@@ -18,6 +18,7 @@ _MARKED = re.compile(
 _BRACKETED = re.compile(r"\(([A-Za-z])\)")
 _TAIL = re.compile(r".*\b(?:answer|option|choice)(?:\s+(?:is|would be)\b|\s*:)[\s:*]*(.+)", re.IGNORECASE | re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]*)\}")
+_WORD = re.compile(r"\w")
 _FIRST = re.compile(r"(?<=[.!?])\s|\n")
 _NONE = re.compile(r"\b(?:none of (?:the|these|them|those)|neither(?: of|$|\W*$)|not (?:listed|among))", re.IGNORECASE)
 
@@ -58,8 +59,22 @@ def options_of(texts: tuple[str, ...], question: str = "") -> Options:
     same = tuple(first.setdefault(_key(t), i) for i, t in enumerate(texts))
     wordings = [[t] if same[i] == i else [] for i, t in enumerate(texts)]
     last = chr(ord("A") + min(len(texts), 26) - 1)
-    shown = re.search(rf"(?<!\w)\(?{last}[).:]\s*{re.escape(texts[-1])}", question)
-    return Options(texts, same, Phrases.of(wordings), bool(shown))
+    return Options(texts, same, Phrases.of(wordings), _shown(last, texts[-1], question))
+
+
+def _shown(letter: str, text: str, question: str) -> bool:
+    """Whether the letter stands before the option; without a pattern of its own, which would cost more than scoring.
+
+    >>> _shown("B", "cat", "A. dog\\n(B) cat"), _shown("B", "cat", "A dog or a MB. cat")
+    (True, False)
+    """
+    at = question.find(text)
+    while at >= 0:
+        before = question[:at].rstrip()
+        if before[-1:] in (")", ".", ":") and before[-2:-1] == letter and not _WORD.match(before[-3:-2]):
+            return True
+        at = question.find(text, at + 1)
+    return False
 
 
 def _key(text: str) -> str:
