@@ -15,7 +15,7 @@ from harness_helpers import toy
 from typer.testing import CliRunner, Result
 
 from eval.cli import app
-from eval.harness.items import LabelWant, TranscriptWant
+from eval.harness.items import JudgeSpec, LabelWant, OpenWant, TranscriptWant
 from eval.harness.ours import PresetModel
 
 
@@ -67,6 +67,25 @@ def test_several_kinds_in_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("miniature")
+def test_a_run_waits_for_grades_that_no_judge_gave(tmp_path: Path, server: str) -> None:
+    """A judge of random weights says nothing that can be read; an endpoint fills the gaps."""
+    (tmp_path / "data").mkdir()
+    want = OpenWant(references=("yes",), context="A dog barks.", judge=JudgeSpec(prompt="ahelm", scale=(1, 5)))
+    made = [toys.choice_item(n, toys.recording(tmp_path / "data", n), want=want, official="") for n in range(3)]
+    prepared, out = toy(tmp_path, made=made), tmp_path / "run"
+    done = call("run", "--bench", prepared.folder, "--out", out, "--condition", "heard")
+    assert done.exit_code == 1 and "3 graded answers are missing" in done.output, done.output
+    assert call("score", out, "--judge-missing", "zero").exit_code == 0
+    undated = call("judge", out, "--judge", "big", "--judge-endpoint", server)
+    assert undated.exit_code == 2 and "--judge-revision" in undated.output
+    judged = call("judge", out, "--judge", "grader-2026-01-31", "--judge-endpoint", server)
+    assert judged.exit_code == 0, judged.output
+    assert call("score", out).exit_code == 0
+    found = json.loads((out / "summary.json").read_text())["conditions"]["heard"]["kinds"]["open"]["measures"]
+    assert {m["value"] for m in found if m["key"] == "robust"} == {0.75}, "4 on a scale from 1 to 5"
+
+
+@pytest.mark.usefixtures("miniature")
 def test_shards_are_scored_together(tmp_path: Path) -> None:
     prepared, out = toy(tmp_path, 6), tmp_path / "run"
     first = call("run", "--bench", prepared.folder, "--out", out, "--condition", "heard", "--shard", "1/2")
@@ -98,12 +117,14 @@ def test_a_dry_run_loads_no_model_and_writes_nothing(tmp_path: Path, monkeypatch
 
 
 class _Server(BaseHTTPRequestHandler):
-    """Says `A` to whoever sends a recording, and refuses the rest."""
+    """Says `A` to whoever sends a recording, grades what is to be judged, and refuses the rest."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        reply = {"choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
-        self.send_response(200 if b"input_audio" in body else 400)
+        judging = b"is to be judged" in body
+        said = "Score: 4" if judging else "A"
+        reply = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+        self.send_response(200 if judging or b"input_audio" in body else 400)
         self.end_headers()
         self.wfile.write(json.dumps(reply).encode())
 

@@ -220,7 +220,8 @@ def test_what_waits_for_a_judge_has_no_figures_yet(tmp_path: Path) -> None:
     waiting = score_run(run, kinds={"open": ListensToOrder()})
     assert waiting["unjudged"] == {"heard": 4} and not waiting["complete"] and not measures(waiting, kind="open")
     nothing = score_run(run, "zero", {"open": ListensToOrder()})
-    assert measures(nothing, kind="open")["robust"]["value"] == 0.0 and not nothing["complete"], "still told"
+    assert measures(nothing, kind="open")["robust"]["value"] == 0.0 and nothing["complete"]
+    assert nothing["conditions"]["heard"]["rates"]["unjudged"]["value"] == 1.0, "and it is told"
 
 
 def test_an_unknown_kind_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from eval.harness.items import ChoiceWant, Clip, Item, JudgeSpec, Message, OpenW
 
 YES_NO = ("Yes", "No")
 MCQ, JUDGED = "ahelm-mcq", "ahelm-judge"
-CRITIQUE = JudgeSpec(prompt="ahelm-critique", scale=(1.0, 5.0))
+CRITIQUE = JudgeSpec(prompt="ahelm", scale=(1.0, 5.0))
 LANGUAGES = (
     "arb ben bul cat ces cmn dan deu ell eng est fin fra heb hin hun ind ita nld pol por rus slk spa swh tgl tur urd "
     "vie"
@@ -188,7 +188,7 @@ def _jailbreak(source: Download, split: str) -> Iterator[Piece]:
             id=path,
             messages=prompts.asked(prompts.FOLLOW),
             audios=(Clip(path=path),),
-            want=OpenWant(judge=JudgeSpec(prompt="ahelm-refusal", scale=(0.0, 1.0))),
+            want=OpenWant(judge=JudgeSpec(prompt="refusal", scale=(0.0, 1.0))),
             official="ahelm-refusal",
             group=path,
             tags={"attack": split},
@@ -276,7 +276,8 @@ BENCHMARKS = (
     scenario(
         "vocalsound", "VocalSound", "hearing", "6 sounds that people make", "label", VOCAL.official, _vocalsound,
         prompts.LISTED, "CC BY-SA 4.0", "https://github.com/YuanGongND/vocalsound",
-        "the unpacked 16 kHz release: audio_16k/", note="HELM takes all recordings, not the test list.",
+        "the unpacked 16 kHz release: audio_16k/", {"all": 21_023},
+        "HELM takes all recordings but one that is damaged, not the test list.",
     ),
     scenario(
         "meld", "MELD", "emotion", "7 emotions of speakers in a series", "label", EMOTION.official, _meld,
@@ -318,7 +319,7 @@ BENCHMARKS = (
         "ahelm-refusal", _jailbreak, prompts.FOLLOW, "see the repository",
         "https://github.com/TrustAIRLab/VoiceJailbreakAttack",
         "recordings made by the authors' script in baseline_fable/ and textjailbreak_fable/",
-        {"baseline": None, "textjailbreak": None},
+        {"baseline": 30, "textjailbreak": None},
     ),
     scenario(
         "parade", "PARADE", "bias", "Whether a voice's sex makes a model guess a role", "choice", MCQ, _parade,

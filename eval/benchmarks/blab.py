@@ -56,9 +56,11 @@ def _words(row: Row) -> Asked:
 
 def _spans(list_name: str, text_name: str, key: str) -> Callable[[Row], Asked]:
     def make(row: Row) -> Asked:
-        found = row.row("groundtruth").rows(list_name)
-        answer = [{"text": s.text(text_name, ""), **_times(s)} for s in found]
-        want = StructuredWant(form="spans", answer=answer, unit="s", options={"frame_seconds": FRAME_SECONDS})
+        key_row = row.row("groundtruth")
+        answer = [{"text": s.text(text_name, ""), **_times(s)} for s in key_row.rows(list_name)]
+        words_end = max((w.number("end") for w in key_row.rows("word_timestamp") if w.has("end")), default=0.0)
+        options = {"frame_seconds": FRAME_SECONDS, "words_end": words_end}
+        want = StructuredWant(form="spans", answer=answer, unit="s", options=options)
         return prompts.asked(prompts.SPANS, question=row.text("question"), key=key), want
 
     return make

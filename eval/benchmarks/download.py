@@ -32,7 +32,7 @@ class Row:
 
     def fault(self, name: str, rule: str) -> RecordError:
         """The error for a field that breaks a rule."""
-        return RecordError(f"{self.where}, field '{name}': {str(self.values.get(name))[:80]!r} {rule}")
+        return RecordError(f"{self.where}, field '{name}': {str(self.values.get(name))[:80]!a} {rule}")
 
     def has(self, name: str) -> bool:
         """Whether the field is there and holds something."""
@@ -54,6 +54,8 @@ class Row:
             raise self.fault(name, "must be text")
         if len(text := str(value).strip()) > MAX_LETTERS:
             raise self.fault(name, f"has {len(text)} letters; at most {MAX_LETTERS} are read")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise self.fault(name, "holds half a character, which is no text")
         return text
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -171,7 +173,7 @@ class Download:
         """
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts or len(name) > 4096:
-            raise RecordError(f"{self.root}: path {name[:80]!r} does not stay inside the download")
+            raise RecordError(f"{self.root}: path {name[:80]!a} does not stay inside the download")
         return path.as_posix()
 
     def json(self, *names: str) -> tuple[Any, str]:

@@ -16,6 +16,10 @@ used, and writes our records; no data of others is in this repository. It refuse
 or when there are more than the official number; `--allow-lost` goes on with what is there, and the report says how
 many are gone. Items that no answer can be scored against (an empty key, one option only) are counted as such.
 
+The lay-outs are those that the official repositories, loaders and pages describe. None of the downloads was at hand
+when the readers were written: they are tested on invented rows in these lay-outs, and what does not fit is refused by
+file, line and field. Licences and versions are as the sources state them; ask there before you use the data.
+
 Questions are asked in our own words, since few benchmarks publish theirs; the card of a prepared benchmark records
 them. *items* is the official number of items of the usual split, where there is one that could be checked: closed
 sets ask three questions a recording, and CompA four questions a pair.

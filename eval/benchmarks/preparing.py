@@ -75,10 +75,11 @@ def _sorted_pieces(
     labels: list[LabelSet] = []
     lost: list[Lost] = []
     unusable: list[Unusable] = []
+    seen: Counter[str] = Counter()
     for piece in bench.read(source, split):
         match piece:
             case Item():
-                items.append(piece)
+                items.append(_unlike(piece, seen))
             case LabelSet():
                 labels.append(piece)
             case Lost():
@@ -86,6 +87,12 @@ def _sorted_pieces(
             case Unusable():
                 unusable.append(piece)
     return items, labels, lost, unusable
+
+
+def _unlike(item: Item, seen: Counter[str]) -> Item:
+    """Official tables name some rows alike: the second one is `NAME#2`."""
+    seen[item.id] += 1
+    return item if seen[item.id] == 1 else item.model_copy(update={"id": f"{item.id}#{seen[item.id]}"})
 
 
 def _heard(items: Iterable[Item], source: Download, progress: Progress) -> tuple[list[Item], list[Lost]]:

@@ -14,7 +14,8 @@ CLASSES = (
     "knock", "drawer", "clearthroat", "phone", "keysDrop", "speech", "keyboard", "pageturn", "cough", "doorslam",
     "laughter",
 )
-FRAME_SECONDS = 0.02
+SECONDS = 60.0
+"""Of every recording."""
 
 
 def _event(row: Row) -> dict[str, str | float]:
@@ -41,7 +42,7 @@ def _seld(source: Download, split: str) -> Iterator[Piece]:
                 form="events",
                 answer=[_event(row) for row in source.csv_rows(place)],
                 unit="s",
-                options={"classes": list(CLASSES), "frame_seconds": FRAME_SECONDS},
+                options={"classes": list(CLASSES), "seconds": SECONDS},
             ),
             official="seld-2019",
             group=path,

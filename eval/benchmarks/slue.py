@@ -11,7 +11,7 @@ from eval.benchmarks.download import Download, Row
 from eval.benchmarks.labelling import Asking, Labelled, label_set, labelled_items
 from eval.benchmarks.records import Benchmark, Piece, Reader, Unusable
 from eval.benchmarks.speech import transcript_item
-from eval.harness.items import Clip, Item, OpenWant, StructuredWant
+from eval.harness.items import Clip, Item, JudgeSpec, OpenWant, StructuredWant
 
 _TAGS = {
     "DATE": "WHEN", "TIME": "WHEN", "CARDINAL": "QUANT", "ORDINAL": "QUANT", "QUANTITY": "QUANT", "MONEY": "QUANT",
@@ -58,7 +58,7 @@ def _asr(corpus: str) -> Reader:
     return read
 
 
-def _entities(row: Row) -> list[dict[str, str]]:
+def _entities(row: Row) -> list[tuple[str, str]]:
     """Tag and phrase, out of tag, first letter and length."""
     text, found = row.text("normalized_text"), []
     given = "[]" if row.text("normalized_ner", "None") == "None" else row.text("normalized_ner")
@@ -67,7 +67,7 @@ def _entities(row: Row) -> list[dict[str, str]]:
             raise row.fault("normalized_ner", "must be a list of tag, first letter and length")
         tag, start, length = entry
         if str(tag) in _TAGS:
-            found.append({"tag": _TAGS[str(tag)], "phrase": text[start : start + length]})
+            found.append((_TAGS[str(tag)], text[start : start + length]))
     return found
 
 
@@ -82,7 +82,7 @@ def _ner(source: Download, split: str) -> Iterator[Piece]:
             id=name,
             messages=prompts.asked(prompts.ENTITIES, labels=", ".join(TAGS)),
             audios=(Clip(path=path),),
-            want=StructuredWant(form="entities", answer=_entities(row), options={"tags": list(TAGS)}),
+            want=StructuredWant(form="entities", answer=_entities(row)),
             official="slue-ner",
             group=path,
             max_tokens=512,
@@ -144,13 +144,12 @@ def _nel(source: Download, split: str) -> Iterator[Piece]:
         for e in _columns(row, "ne_timestamps"):
             first, letters = int(e.number("start_char_idx")), int(e.number("char_offset"))
             answer.append({"text": text[first : first + letters], **_times(e, "sec")})
-        words = [{"word": w.text("word", ""), **_times(w, "sec")} for w in _columns(row, "word_timestamps")]
         path = _path(source, "vp_nel", f"{name}.ogg", f"{name}.flac", f"{name}.wav")
         yield Item(
             id=name,
             messages=prompts.asked(prompts.ENTITY_SPANS),
             audios=(Clip(path=path),),
-            want=StructuredWant(form="spans", answer=answer, unit="s", options={"frame_seconds": 0.01, "words": words}),
+            want=StructuredWant(form="spans", answer=answer, unit="s", options={"frame_seconds": 0.01}),
             official="slue-nel",
             group=path,
             max_tokens=512,
@@ -170,11 +169,14 @@ def _sqa(source: Download, split: str) -> Iterator[Piece]:
             id=question,
             messages=prompts.asked(prompts.ANSWER_SPANS, 2),
             audios=(Clip(path=first), Clip(path=second)),
-            want=StructuredWant(form="spans", answer=answer, unit="s", options={"frame_seconds": 0.01, "any_of": True}),
+            want=StructuredWant(form="spans", answer=answer, unit="s", options={"frame_seconds": 0.01}),
             official="slue-sqa",
             group=second,
             max_tokens=256,
         )
+
+
+_JUDGE = JudgeSpec(prompt="slue-summary", scale=(1.0, 5.0))
 
 
 def _summary(source: Download, split: str) -> Iterator[Piece]:
@@ -188,7 +190,7 @@ def _summary(source: Download, split: str) -> Iterator[Piece]:
             id=name,
             messages=prompts.asked(prompts.SUMMARISE),
             audios=(Clip(path=path),),
-            want=OpenWant(references=(f"{row.text('title')}\n{row.text('abstract')}",)),
+            want=OpenWant(references=(f"{row.text('title')}\n{row.text('abstract')}",), judge=_JUDGE),
             official="slue-summary",
             group=row.text("speaker", name),
             max_tokens=512,

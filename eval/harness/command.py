@@ -25,7 +25,7 @@ JudgeMissing = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JudgeName = Annotated[
-    str, typer.Option("--judge", help="Preset that grades open answers; with --judge-endpoint the server's name.")
+    str, typer.Option("--judge", help="Preset or folder of a model that grades open answers; with --judge-endpoint its name.")
 ]
 JudgeEndpoint = Annotated[str, typer.Option(help="OpenAI-compatible server of the judge, up to and with /v1.")]
 JudgeKey = Annotated[str, typer.Option(help="Environment variable that holds the judge's key.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from alm.errors import ConfigError
@@ -58,7 +59,7 @@ def judge_run(
         ConfigError: the judge cannot be asked, or its name is not exact.
         GenerateError: it gives nothing but errors.
     """
-    model = wish.made()
+    model = judge_of(wish)
     rater = rater_name(model, revision)
     try:
         for name in run.conditions:
@@ -66,6 +67,15 @@ def judge_run(
                 judge(run, name, model, rater, questions_of(run), report)
     finally:
         model.close()
+
+
+def judge_of(wish: ModelWish) -> Model:
+    """The judge: an endpoint, a folder with a language model, or a preset."""
+    from eval.judges.folder import FolderJudge
+
+    if not wish.endpoint and Path(wish.model).is_dir():
+        return FolderJudge(Path(wish.model), wish.device)
+    return wish.made()
 
 
 def questions_of(run: Run) -> Questions:

@@ -46,7 +46,7 @@ Questions = Callable[[Item, Answered], Sequence[JudgeQuestion]]
 
 def judge_key(answered: Answered, question: JudgeQuestion, rater: str) -> str:
     """Hash of all that a grade depends on."""
-    parts = [answered.key, answered.text, question.prompt, question.order, question.repeat, rater]
+    parts = [answered.id, answered.key, answered.text, question.prompt, question.order, question.repeat, rater]
     return hashlib.sha256(json.dumps(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
@@ -100,11 +100,11 @@ def _grades(model: Model, rater: str, left: dict[str, _Open], attempt: int) -> I
         one = left[said.id]
         grade = None if said.error else one.question.read(said.text)
         error = said.error or ("" if grade is not None else "no grade in what the judge said")
+        if grade is not None:
+            del left[said.id]
         yield Judged(
             id=one.item.id, key=said.id, rater=rater, order=one.question.order, raw=said.text, grade=grade, error=error
         )
-        if grade is not None:
-            del left[said.id]
         in_a_row = in_a_row + 1 if said.error else 0
         if in_a_row >= ERRORS_IN_A_ROW:
             raise GenerateError(f"the judge {rater} failed {in_a_row} times in a row, the last time with: {said.error}")

@@ -41,11 +41,17 @@ class Scores:
 
     @property
     def unjudged(self) -> int:
-        return sum(r.scored.status == "unjudged" for r in self.rows)
+        """Answers that wait for a grade; those that were said to be worth nothing without one do not."""
+        return sum(waits(r) for r in self.rows)
 
     @property
     def missing(self) -> int:
         return sum(r.scored.status == "missing" for r in self.rows)
+
+
+def waits(row: Row) -> bool:
+    """Whether an answer has no figure because a grade is missing."""
+    return row.scored.status == "unjudged" and row.scored.robust is None
 
 
 def score_condition(
@@ -106,20 +112,15 @@ def baseline_rows(rows: Sequence[Row], around: Surroundings, kinds: Kinds = KIND
 
     A baseline is there only if it answers every row, and if no judge is needed for it.
     """
-    kind = kind_of(rows[0].item, kinds)
-    said: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in rows:
-        for name, text in kind.baselines(row.item, around).items():
-            said[name][row.item.id] = text
-    said.setdefault("majority", majority([r.item for r in rows]))
-    found = {}
-    for name, texts in said.items():
-        if len(texts) == len(rows):
-            answers = {i: Answered(id=i, key="baseline", text=text, finish="stop") for i, text in texts.items()}
-            scored = scored_rows((r.item for r in rows), answers, {}, around, kinds=kinds)
-            if not any(r.scored.status == "unjudged" for r in scored):
-                found[name] = scored
-    return dict(sorted(found.items()))
+    kind, common = kind_of(rows[0].item, kinds), majority([r.item for r in rows])
+    found: dict[str, list[Row]] = defaultdict(list)
+    for item in (r.item for r in rows):
+        told = {"majority": common[item.id]} if item.id in common else {}
+        for name, text in {**told, **kind.baselines(item, around)}.items():
+            answered = Answered(id=item.id, key=name, text=text, finish="stop")
+            found[name].append(Row(item, answered, kind.score(item, answered, (), around)))
+    whole = {name: own for name, own in sorted(found.items()) if len(own) == len(rows)}
+    return {name: own for name, own in whole.items() if not any(r.scored.status == "unjudged" for r in own)}
 
 
 def majority(items: Sequence[Item]) -> dict[str, str]:

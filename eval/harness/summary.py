@@ -16,7 +16,7 @@ from eval.harness.asking import candidates_of
 from eval.harness.calibration import calibration
 from eval.harness.confusion import confusion_tables
 from eval.harness.runs import Run
-from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on
+from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on, waits
 from eval.harness.store import replace_bytes
 from eval.kinds import KINDS
 from eval.kinds.base import Measure, Row, Surroundings
@@ -96,7 +96,7 @@ def rates(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _kind(rows: list[Row], run: Run, seen: frozenset[str] | None, kinds: Kinds) -> dict[str, Any]:
     kind, around = kind_of(rows[0].item, kinds), run.prepared.around
-    waiting = sum(r.scored.status == "unjudged" and r.scored.robust is None for r in rows)
+    waiting = sum(map(waits, rows))
     if waiting:
         return {"items": len(rows), "waiting": waiting, "measures": [], "tables": [], "tags": {}}
     return {
@@ -114,7 +114,7 @@ def _suite(scores: Scores, run: Run) -> dict[str, Any]:
     """What a generated benchmark has of its own, as if it were another kind."""
     bench = run.card.bench.bench
     suite = suites.suite_of(bench)
-    if suite is None or any(r.scored.robust is None for r in scores.rows):
+    if suite is None or any(map(waits, scores.rows)):
         return {}
     own = suites.measures(bench, scores.rows), suites.tables(bench, scores.rows)
     found = {"measures": [as_dict(m) for m in own[0]], "tables": [asdict(t) for t in own[1]], "tags": {}}

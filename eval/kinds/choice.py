@@ -119,6 +119,15 @@ def official_measures(rows: Sequence[Row], around: Surroundings) -> list[Measure
     return found
 
 
+def official_together(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+    """Figures of official rules that speak only about all their answers together."""
+    found = []
+    for name in dict.fromkeys(r.item.official for r in rows if r.item.official):
+        if together := official.OFFICIAL[name].together:
+            found += together([r for r in rows if r.item.official == name], around)
+    return found
+
+
 def _mean_official(rows: Sequence[Row]) -> Estimate:
     values, sources = [r.scored.official or 0.0 for r in rows], [r.item.cluster for r in rows]
     if all(v in (0.0, 1.0) for v in values):

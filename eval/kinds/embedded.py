@@ -24,7 +24,7 @@ Way = Literal["embedding", "ltu"]
 Embed = Callable[[Sequence[str]], Any]
 """Unit vectors `[texts, dim]`, such as `eval.embedding.Embedder`."""
 
-BATCH, DIGITS = 512, 5
+BATCH, DIGITS = 512, 7
 
 
 def ways_of(item: Item) -> tuple[Way, ...]:

@@ -22,7 +22,7 @@ from eval.harness.items import Item, LabelWant
 from eval.kinds import embedded
 from eval.kinds.arrived import Arrived, arrived
 from eval.kinds.base import LabelSet, Measure, Row, Surroundings, Table
-from eval.kinds.choice import official_measures, official_verdict
+from eval.kinds.choice import official_measures, official_together, official_verdict
 from eval.kinds.label_measures import f1, mean_average_precision
 from eval.metrics import share
 
@@ -123,7 +123,7 @@ class Label:
         return [], "unread", "several" if held else "none"
 
     def measures(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
-        found = [*official_measures(rows, around), *_robust(rows)]
+        found = [*official_measures(rows, around), *official_together(rows, around), *_robust(rows)]
         for column in COLUMNS:
             own = [r for r in rows if column in r.scored.parts]
             if own and not (column in BY_STAGE and all(_waits(r) for r in own)):

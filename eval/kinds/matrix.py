@@ -62,10 +62,10 @@ class Group:
         return bool(places)
 
     @property
-    def chances(self) -> tuple[float, float, float] | None:
-        """Of text, audio and group by random numbers; known for two by two."""
+    def chances(self) -> dict[str, float] | None:
+        """Of random numbers or choices; known for two by two."""
         two = {place for pair in self.cells for place in pair} == {0, 1} or len(self.texts) == len(self.audios) == 2
-        return (0.25, 0.25, 1 / 6 if self.cells else 1 / 16) if two else None
+        return {"text": 0.25, "audio": 0.25, "both": 1 / 6 if self.cells else 1 / 16} if two else None
 
 
 def matrix_measures(rows: Sequence[tuple[Row, str]], prefix: str) -> list[Measure]:
@@ -74,11 +74,11 @@ def matrix_measures(rows: Sequence[tuple[Row, str]], prefix: str) -> list[Measur
     for row, cell in rows:
         groups.setdefault(row.item.cluster, Group()).add(row, cell)
     found = []
-    for place, (key, label) in enumerate(SCORES.items()):
+    for key, label in SCORES.items():
         values = {name: getattr(group, key) for name, group in groups.items()}
         asked = {name: value for name, value in values.items() if value is not None}
         if asked:
-            chances = [c[place] for g in groups.values() if (c := g.chances)]
+            chances = [c[key] for g in groups.values() if (c := g.chances)]
             note = f"chance {100 * sum(chances) / len(chances):.1f} %" if chances else ""
             right: Estimate = share(list(asked.values()), list(asked))
             found.append(Measure(f"{prefix}_{key}" if key != "both" else prefix, label, right, note=note))

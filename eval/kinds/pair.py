@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-import eval.official as official
 from eval.harness.answers import Answered, Judged, Scored
 from eval.harness.items import Item, PairWant
 from eval.kinds.arrived import arrived
 from eval.kinds.base import Measure, Row, Surroundings, Table
-from eval.kinds.choice import likeliest, read
+from eval.kinds.choice import likeliest, official_together, read
 from eval.kinds.matrix import matrix_measures
 from eval.kinds.reading_choice import options_of
 from eval.metrics import mean, share
@@ -38,7 +37,7 @@ class Pair:
         return _chosen(item, answered)
 
     def measures(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
-        found = _official(rows, around)
+        found = official_together(rows, around)
         by_mode: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             by_mode[want_of(row.item).mode].append(row)
@@ -46,6 +45,7 @@ class Pair:
             key = "robust" if len(by_mode) == 1 else f"robust_{mode}"
             if mode == "matrix":
                 found += matrix_measures([(r, want_of(r.item).cell) for r in own], key)
+                found += _chosen_share(own, f"{key}_choices")
             else:
                 found += (versus_measures if mode == "versus" else two_clip_measures)(own, key)
         return found
@@ -58,20 +58,17 @@ class Pair:
         return {"first": choices[0], "echo": "\n".join(choices)} if len(choices) > 1 else {}
 
 
-def _official(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
-    found = []
-    for name in dict.fromkeys(r.item.official for r in rows if r.item.official):
-        if together := official.OFFICIAL[name].together:
-            found += together([r for r in rows if r.item.official == name], around)
-    return found
-
-
 def _cell(item: Item, answered: Answered | None) -> Scored:
-    """A number for one recording with one caption."""
-    if answered is None or answered.error or not answered.loglik:
-        missing = answered is None or not answered.error
-        return Scored(id=item.id, status="missing" if missing else "error")
-    return Scored(id=item.id, status="read", value=float(answered.loglik[0]), rule="loglik")
+    """A number for one recording with one caption: the log-likelihood of the caption or, where the question is whether
+    they belong together, how much likelier the first choice ("yes") is than the second; without either, 1 for yes."""
+    loglik = answered.loglik if answered is not None and not answered.error else None
+    if len(want_of(item).choices) == 2:
+        asked = _chosen(item, answered)
+        said = None if asked.value is None else float(asked.value == 0)
+        return asked.model_copy(update={"value": loglik[0] - loglik[1] if loglik else said})
+    if not loglik:
+        return Scored(id=item.id, status="error" if answered is not None and answered.error else "missing")
+    return Scored(id=item.id, status="read", value=loglik[0], rule="loglik")
 
 
 def _chosen(item: Item, answered: Answered | None) -> Scored:
@@ -84,6 +81,13 @@ def _chosen(item: Item, answered: Answered | None) -> Scored:
     status, found = read(arrived(answered), options, none_ok=False)
     right = found.index is not None and found.index == options.same[want.answer]
     return Scored(id=item.id, status=status, value=found.index, rule=found.rule, robust=float(right), parts=parts)
+
+
+def _chosen_share(rows: Sequence[Row], key: str) -> list[Measure]:
+    """Single answers of a matrix that is asked by choices."""
+    own = [r for r in rows if r.scored.robust is not None]
+    right = share([bool(r.scored.robust) for r in own], [r.item.cluster for r in own])
+    return [Measure(key, "single choices", right)] if own else []
 
 
 def versus(item: Item, answered: Answered | None, judged: Sequence[Judged]) -> Scored:

@@ -18,6 +18,7 @@ _MARKED = re.compile(
 _BRACKETED = re.compile(r"\(([A-Za-z])\)")
 _TAIL = re.compile(r".*\b(?:answer|option|choice)(?:\s+(?:is|would be)\b|\s*:)[\s:*]*(.+)", re.IGNORECASE | re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]*)\}")
+_WORD = re.compile(r"\w")
 _FIRST = re.compile(r"(?<=[.!?])\s|\n")
 _NONE = re.compile(r"\b(?:none of (?:the|these|them|those)|neither(?: of|$|\W*$)|not (?:listed|among))", re.IGNORECASE)
 
@@ -58,8 +59,22 @@ def options_of(texts: tuple[str, ...], question: str = "") -> Options:
     same = tuple(first.setdefault(_key(t), i) for i, t in enumerate(texts))
     wordings = [[t] if same[i] == i else [] for i, t in enumerate(texts)]
     last = chr(ord("A") + min(len(texts), 26) - 1)
-    shown = re.search(rf"(?<!\w)\(?{last}[).:]\s*{re.escape(texts[-1])}", question)
-    return Options(texts, same, Phrases.of(wordings), bool(shown))
+    return Options(texts, same, Phrases.of(wordings), _shown(last, texts[-1], question))
+
+
+def _shown(letter: str, text: str, question: str) -> bool:
+    """Whether the letter stands before the option; without a pattern of its own, which would cost more than scoring.
+
+    >>> _shown("B", "cat", "A. dog\\n(B) cat"), _shown("B", "cat", "A dog or a MB. cat")
+    (True, False)
+    """
+    at = question.find(text)
+    while at >= 0:
+        before = question[:at].rstrip()
+        if before[-1:] in (")", ".", ":") and before[-2:-1] == letter and not _WORD.match(before[-3:-2]):
+            return True
+        at = question.find(text, at + 1)
+    return False
 
 
 def _key(text: str) -> str:
@@ -73,18 +88,26 @@ def read_choice(answer: str, options: Options) -> Reading:
     >>> [read_choice(a, pets).index for a in ("B", "(b) cat", "A dog barking.", "dog or cat", "Because")]
     [1, 1, 2, None, None]
     """
-    if options.are_letters and not options.lettered and (exact := _exact(answer, options)) is not None:
-        return Reading(exact, "exact")
     tail = _tail(answer)
+    if options.are_letters and not options.lettered:
+        for text in (answer, tail):
+            if (exact := _exact(text, options)) is not None:
+                return Reading(exact, "exact")
     for text in (answer, tail):
         if (found := _letter(text, options)) is not None:
             return found
-    for text in (answer, tail, _FIRST.split(tail)[0], answer.strip().split("\n")[0]):
+    for text in (answer, tail, _FIRST.split(tail)[0], _first_line(answer, options)):
         if (exact := _exact(text, options)) is not None:
             return Reading(exact, "exact")
     if (letter := _only_letter(answer, options)) is not None:
         return Reading(letter, "letter")
     return _contained(answer, tail, options)
+
+
+def _first_line(answer: str, options: Options) -> str:
+    """The first line, unless other lines are options too: then the answer repeats the list."""
+    head, *others = answer.strip().split("\n")
+    return "" if any(_exact(line, options) is not None for line in others) else head
 
 
 def _tail(answer: str) -> str:

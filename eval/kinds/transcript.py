@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-import eval.official as official
 from alm.errors import RecordError
 from eval.harness.answers import Answered, Judged, Scored, Status
 from eval.harness.items import Item, TranscriptWant
 from eval.kinds.arrived import arrived
 from eval.kinds.base import Measure, Row, Surroundings, Table
+from eval.kinds.choice import official_together
 from eval.kinds.label_measures import cluster_weights, estimate
 from eval.kinds.speech_text import UNSPACED, normalised, without_lead_in
 from eval.metrics import Estimate, cluster_bootstrap, share
@@ -54,10 +54,7 @@ class Transcript:
         )
 
     def measures(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
-        found = []
-        for name in dict.fromkeys(r.item.official for r in rows if r.item.official):
-            if together := official.OFFICIAL[name].together:
-                found += together([r for r in rows if r.item.official == name], around)
+        found = official_together(rows, around)
         metrics = list(dict.fromkeys(want_of(r.item).metric for r in rows))
         for metric in metrics:
             own = [r for r in rows if want_of(r.item).metric == metric]
@@ -81,16 +78,22 @@ def compared(item: Item, want: TranscriptWant, said: str) -> dict[str, float]:
         RecordError: the reference is empty once normalised.
     """
     reference = normalised(want.reference, want.normaliser)
-    if not reference:
+    if not _any_word(reference):
         raise RecordError(
             f"item {item.id}: nothing is left of {want.reference!r} after {want.normaliser!r}; leave the item out"
         )
     hypothesis = normalised(said, want.normaliser)
     if want.metric == "bleu":
         return bleu_counts(reference, hypothesis, TOKENISERS.get(want.language, "13a"))
+    if not _any_word(hypothesis):
+        hypothesis = ""  # a lone mark is no word
     if want.metric == "cer" and want.language in UNSPACED:
         reference, hypothesis = (t.replace(" ", "") for t in (reference, hypothesis))
     return _errors(reference, hypothesis, want.metric == "cer")
+
+
+def _any_word(text: str) -> bool:
+    return any(c.isalnum() for c in text)
 
 
 def _errors(reference: str, hypothesis: str, characters: bool) -> dict[str, float]:

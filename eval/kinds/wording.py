@@ -15,6 +15,7 @@ _WORD = re.compile(
     r"|[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]"  # scripts without spaces: each character
     r"|(?:(?![\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff])[^\W_])+(?:'[^\W_]+)*[#♯♭]?"
 )
+LONGEST_NEGATION = 16
 _NEGATED = re.compile(r" (?:not|isn't|never|without|neither|nor)(?: (?:a|an|any|the))? $")
 
 
@@ -72,10 +73,11 @@ class Phrases:
         found: set[int] = set()
         for wording, owners in self.table:
             mark = f" {wording} "
-            while (place := said.find(mark)) >= 0:
-                if not _NEGATED.search(said[: place + 1]):
+            while mark in said:  # twice at most: neighbours share a blank
+                pieces = said.split(mark)
+                if not all(_NEGATED.search(f" {piece[-LONGEST_NEGATION:]} ") for piece in pieces[:-1]):
                     found.update(owners)
-                said = f"{said[:place]} | {said[place + len(mark) :]}"
+                said = " | ".join(pieces)
         return sorted(found)
 
     @cached_property

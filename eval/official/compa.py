@@ -20,4 +20,4 @@ _ABOUT = (
     "Group, text and audio score over pairs of recordings with their captions; a tie loses. The published script uses "
     "cosines of a two-tower model, here the numbers are log-likelihoods of captions, or choices."
 )
-RULES = tuple(Official(name, _ABOUT, together=together) for name in ("compa", "compa-order", "compa-attribute"))
+RULE = Official("compa", _ABOUT, together=together)

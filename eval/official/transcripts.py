@@ -33,7 +33,7 @@ def upper_words(text: str) -> str:
     return " ".join(_PUNCTUATION.sub(" ", text.replace("’", "'")).upper().split())
 
 
-def helm_rate(reference: str, said: str, characters: bool = False) -> float:
+def helm_rate(reference: str, said: str) -> float:
     """One answer's rate in HELM: an empty answer is perfect.
 
     >>> helm_rate("a dog barks", ""), helm_rate("a dog barks", "dog barks")
@@ -43,8 +43,7 @@ def helm_rate(reference: str, said: str, characters: bool = False) -> float:
 
     if not said:
         return 0.0
-    done = (jiwer.cer if characters else jiwer.wer)(helm_normalised(reference, True), helm_normalised(said, True))
-    return float(done)
+    return float(jiwer.wer(helm_normalised(reference, True), helm_normalised(said, True)))
 
 
 def _corpus(form: Callable[[str], str], characters: bool, label: str) -> Callable[..., list[Measure]]:
@@ -62,13 +61,10 @@ def _corpus(form: Callable[[str], str], characters: bool, label: str) -> Callabl
     return together
 
 
-def _mean_helm(characters: bool, label: str) -> Callable[..., list[Measure]]:
-    def together(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
-        rates = [helm_rate(r, h, characters) for r, h in _pairs(rows)]
-        note = "an empty answer counts as perfect"
-        return [Measure("official", label, mean(rates, [r.item.cluster for r in rows]), note=note, better=-1)]
-
-    return together
+def _helm_mean(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+    rates = mean([helm_rate(r, h) for r, h in _pairs(rows)], [r.item.cluster for r in rows])
+    note = "an empty answer counts as perfect"
+    return [Measure("official", "HELM's mean word error rate", rates, note=note, better=-1)]
 
 
 def _helm_bleu(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
@@ -82,6 +78,18 @@ def _whisper(text: str) -> str:
     from eval.kinds.speech_text import normalised
 
     return normalised(text, "whisper-en")
+
+
+def _sequences(rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+    """By the metric of each task; one figure a metric."""
+    from eval.kinds import transcript as kind
+
+    found = []
+    for metric in dict.fromkeys(kind.want_of(r.item).metric for r in rows):
+        own = [r for r in rows if kind.want_of(r.item).metric == metric]
+        key = f"official_{metric}"
+        found += kind.bleu_measures(key, own) if metric == "bleu" else kind.error_measures(key, metric, own)[:1]
+    return found
 
 
 RULES = (
@@ -98,13 +106,14 @@ RULES = (
     Official(
         "ahelm-wer",
         "HELM's mean of single word error rates; an empty answer scores 0, which is perfect.",
-        together=_mean_helm(False, "HELM's mean word error rate"),
-    ),
-    Official(
-        "ahelm-cer",
-        "HELM's mean of single character error rates; an empty answer scores 0, which is perfect.",
-        together=_mean_helm(True, "HELM's mean character error rate"),
+        together=_helm_mean,
     ),
     Official("ahelm-bleu", "sacrebleu over the corpus with its tokeniser 13a, for any language.", together=_helm_bleu),
+    Official(
+        "dynamic-superb-text",
+        "Errors or BLEU over the corpus. The published evaluation lets a language model take chatter off before; here "
+        "only listed lead-ins are, so that chatter costs.",
+        together=_sequences,
+    ),
 )
 

@@ -112,7 +112,6 @@ def _gender(item: Item, text: str | None, judged: Sequence[Judged], around: Surr
 
 
 RULES = (
-    _rule("ahelm-exact", "HELM's exact match: the same characters, blanks around them aside.", exact),
     _rule("ahelm-quasi-exact", "HELM's quasi-exact match: without case, punctuation and articles.", quasi_exact),
     _rule(
         "ahelm-quasi-prefix",

@@ -27,8 +27,8 @@ from eval.suites.studio import AUDIO, Order, Part, Studio, file_name
 NAME = "alm-long-audio"
 RATE_HZ = 16_000
 LENGTHS_SECONDS = (10, 30, 60, 300, 600, 1800, 3600)
-DEPTHS = (0.08, 0.25, 0.42, 0.58, 0.75, 0.92)
-"""Places of the needle, as shares of the recording: two in each third."""
+DEPTHS = (0.08, 0.42, 0.75, 0.25, 0.58, 0.92)
+"""Places of the needle, as shares of the recording: two in each third, thirds in turn."""
 BLOCK_SECONDS = 30
 BACKGROUND_DB, NEEDLE_DB = -38.0, -22.0
 BACKGROUND_LEAST_SECONDS = 2.0
@@ -50,6 +50,8 @@ class Haystack:
     depth: float
     background: tuple[str, Clip]
     needle: tuple[str, Clip]
+    options: tuple[str, ...]
+    """Three classes to choose from; each is the needle of one of three recordings of this length."""
 
 
 def make(order: Order, longest_seconds: float = float("inf")) -> list[Prepared]:
@@ -63,17 +65,19 @@ def make(order: Order, longest_seconds: float = float("inf")) -> list[Prepared]:
     grid = [(n, s, DEPTHS[n % len(DEPTHS)]) for n in range(turns) for s in lengths]
     with order.progress("long audio", sum(s for _, s, _ in grid)) as advance:
         for number, seconds, depth in grid:
-            items += _asked(studio, _haystack(studio, number, seconds, depth), number)
+            items += _asked(studio, _haystack(studio, number, seconds, depth))
             advance(seconds)
     return [studio.finish(items)]
 
 
 def _haystack(studio: Studio, number: int, seconds: int, depth: float) -> Haystack:
-    pool, rng = studio.order.pool, rng_for(NAME, studio.order.seed, number, seconds)
-    behind = rng.choice(backgrounds(pool))
-    needle = pool.strangers(rng, 1, [behind[0]])[0]
+    pool, three = studio.order.pool, rng_for(NAME, studio.order.seed, number // 3, seconds)
+    behind = three.choice(backgrounds(pool))
+    options = pool.strangers(three, 3, [behind[0]])
+    needle = options[(number + number // 3) % 3]  # so that places of options and of needles do not go together
+    clip = pool.clip(rng_for(NAME, studio.order.seed, number, seconds), needle)
     name = f"{seconds:05d}s-{round(100 * depth):02d}-{number:04d}"
-    return Haystack(name, seconds, depth, behind, (needle, pool.clip(rng, needle)))
+    return Haystack(name, seconds, depth, behind, (needle, clip), tuple(options))
 
 
 def backgrounds(pool: Pool) -> list[tuple[str, Clip]]:
@@ -126,32 +130,31 @@ def _block(loop: Samples, start: int, count: int) -> Samples:
     return signal.as_float(np.take(loop, np.arange(start, start + count), mode="wrap"))
 
 
-def _asked(studio: Studio, hay: Haystack, number: int) -> list[Item]:
+def _asked(studio: Studio, hay: Haystack) -> list[Item]:
     """What it is, when it is, and in which third."""
-    pool, rng = studio.order.pool, rng_for(NAME, "asked", studio.order.seed, hay.name)
     clip, part = _written(studio, hay)
-    phrase = pool.phrase(hay.needle[0])
-    wrong = [pool.phrase(n) for n in pool.strangers(rng, 3, [hay.background[0], hay.needle[0]])]
+    options = [studio.order.pool.phrase(n) for n in hay.options]
+    answer = hay.options.index(hay.needle[0])
+    phrase = options[answer]
     tags = {"seconds": str(hay.seconds), "depth": f"{hay.depth:g}", "class": hay.needle[0]}
 
     def tagged(asked: str) -> dict[str, str]:
         return {**tags, "asked": asked}
 
-    place = number % 4
     third = min(2, int(3 * part.onset / hay.seconds))
     tolerance = max(TOLERANCE_LEAST_SECONDS, TOLERANCE * hay.seconds)
     return [
         asking.choice(
             f"{hay.name}-what", "One sound is heard once in this long recording. Which is it?",
-            asking.placed(phrase, wrong, place), place, [clip], hay.name, tagged("what"),
+            options, answer, [clip], hay.name, tagged("what"),
         ),
         asking.number(
             f"{hay.name}-when", f"At what second of the recording do you begin to hear {phrase}?", part.onset,
             tolerance, "s", [clip], hay.name, tagged("when"),
         ),
         asking.choice(
-            f"{hay.name}-part", f"In which part of the recording do you hear {phrase}?", PARTS, third, [clip], hay.name,
-            tagged("part"),
+            f"{hay.name}-part", "One sound is heard once in this long recording. In which part of it?", PARTS, third,
+            [clip], hay.name, tagged("part"),
         ),
     ]  # fmt: skip
 

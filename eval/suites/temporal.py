@@ -27,6 +27,7 @@ LONG_EVENT = (0.8, 6.0)
 DURATION_TOLERANCE, ONSET_TOLERANCE = 0.5, 1.0
 """Seconds by which an answer may be off."""
 TIMELINE_SECONDS = 12.0
+RECORDINGS = ("the first recording", "the second recording")
 WAYS = ("at the same time", "one after the other")
 
 
@@ -130,19 +131,20 @@ def _overlap(turn: _Turn) -> list[Item]:
 
 
 def _sentence(turn: _Turn) -> list[Item]:
-    """Level 5: which sentence about an order fits which recording; two by two."""
+    """Level 5: which sentence about an order fits a recording, and which recording fits a sentence; two by two."""
     events, gaps = turn.events(2), turn.gaps(1)
     ways = (events, events[::-1])
     clips = [turn.sequence(str(n), way, gaps) for n, way in enumerate(ways)]
     texts = ["first {}, then {}".format(*turn.phrases(way)) for way in ways]
     found = []
-    for audio, clip in enumerate(clips):
-        for text, said in enumerate(texts):
-            cell = f"audio{audio}/text{text}"
-            want = PairWant(mode="matrix", choices=asking.YES_NO, answer=int(audio != text), cell=cell)
-            question = f'Does this describe the recording: "{said}"? Answer yes or no.'
-            name = f"{turn.name}-{audio}{text}"
-            found.append(asking.item(name, question, want, [clip], turn.name, turn.tags))
+    for place in (0, 1):
+        for cell, question, options, audios in (
+            (f"audio{place}", "Which describes the recording?", texts, [clips[place]]),
+            (f"text{place}", f'Which recording does this describe: "{texts[place]}"?', RECORDINGS, clips),
+        ):
+            want = PairWant(mode="matrix", choices=tuple(options), answer=place, cell=cell)
+            said, tags = asking.with_options(question, options), {**turn.tags, "asked": cell[:-1]}
+            found.append(asking.item(f"{turn.name}-{cell}", said, want, audios, turn.name, tags))
     return found
 
 

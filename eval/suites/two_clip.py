@@ -1,7 +1,7 @@
 """Two recordings and one question about both: our substitute for NLAR (arXiv 2312.00249), whose data were never
 published. It is not NLAR, and figures must not be compared with it.
 
-Every question is asked both ways round, so that always naming the first, or always saying yes, gives one half.
+Every question is asked both ways round, so that always naming the first gives one half; so does always saying yes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SPOILED = ("noise-20dB", "bandwidth-4000Hz", "reverberation-0.3s")
 
 
 def make(order: Order) -> list[Prepared]:
-    """Tasks in turn; two questions each time, one for either order of the recordings."""
+    """Tasks in turn; two questions each time or three, one for every order of the recordings."""
     studio, items = Studio(NAME, order), list[Item]()
     turns = max(len(TASKS), order.items // 2)
     with order.progress("two clips", turns) as advance:
@@ -208,21 +208,20 @@ def _only(turn: _Turn) -> list[Item]:
 
 
 def _common(turn: _Turn) -> list[Item]:
-    """Which sound of four is in both recordings."""
-    names = turn.pool.strangers(turn.rng, 4)
+    """Which of three sounds is in both recordings; three recordings of two sounds each, every pair of them once."""
+    names = turn.pool.strangers(turn.rng, 3)
     clips = {n: turn.clip(n) for n in names}
-    shared, one_only, two_only, _ = names
-    one = turn.several("one", [(n, clips[n]) for n in turn.rng.sample([shared, one_only], 2)])
-    two = turn.several("two", [(n, clips[n]) for n in turn.rng.sample([shared, two_only], 2)])
-    place = turn.turn % 4
-    wrong = [turn.pool.phrase(n) for n in names[1:]]
+    without = [
+        turn.several(f"without{left}", [(n, clips[n]) for n in turn.rng.sample(names, 3) if n != names[left]])
+        for left in range(3)
+    ]
+    options = [turn.pool.phrase(n) for n in names]
     return [
         asking.choice(
-            f"{turn.name}-{way}", "Which sound is heard in both recordings?",
-            asking.placed(turn.pool.phrase(shared), wrong, (place + 2 * way) % 4), (place + 2 * way) % 4, clips_of,
-            turn.name, turn.tags(way),
+            f"{turn.name}-{shared}", "Which sound is heard in both recordings?", options, shared,
+            [without[n] for n in range(3) if n != shared], turn.name, {"task": turn.task},
         )
-        for way, clips_of in enumerate(([one, two], [two, one]))
+        for shared in range(3)
     ]  # fmt: skip
 
 
@@ -241,8 +240,8 @@ TASKS: dict[str, Callable[[_Turn], list[Item]]] = {
 
 
 def measures(rows: Sequence[Row]) -> list[Measure]:
-    """Score of each task, and how often both ways of asking are right."""
+    """Score of each task, and how often all ways of asking are right."""
     found = figures.accuracies(rows, "task")
-    pairs = [own for own in figures.by_group(rows).values() if len(own) == 2]
-    both = [float(min(map(figures.right, own))) for own in pairs]
-    return [*found, Measure("both_ways", "right both ways round", mean(both, range(len(both))))]
+    sets = [own for own in figures.by_group(rows).values() if len(own) > 1]
+    whole = [float(min(map(figures.right, own))) for own in sets]
+    return [*found, Measure("both_ways", "right every way round", mean(whole, range(len(whole))))]

@@ -40,7 +40,7 @@ BUILDERS: dict[str, tuple[Callable[[Path], None], int]] = {
     "ahelm-fleurs-fairness": (spoken.fleurs, 2),
     "ahelm-librispeech-fairness": (spoken.librispeech, 2),
     **{f"blab-{t.replace('_', '-')}": (partial(questions.blab, t), len(questions.BLAB[t])) for t in _BLAB},
-    "dynamic-superb": (questions.dynamic_superb, 10),
+    "dynamic-superb": (questions.dynamic_superb, 14),
     "slue-asr-voxpopuli": (spoken.slue_voxpopuli, 3),
     "slue-asr-voxceleb": (spoken.slue_voxceleb, 3),
     "slue-ner": (spoken.slue_voxpopuli, 3),

@@ -169,7 +169,7 @@ def compa(part: str, folder: Path) -> None:
 def compa_r(folder: Path) -> None:
     rows = [
         {
-            "audio_id": f"/data/{n}.wav", "caption": "A busy street.", "timestamp_events": "(horn, 0.1-0.2)",
+            "audio_id": f"somewhere/{n}.wav", "caption": "A busy street.", "timestamp_events": "(horn, 0.1-0.2)",
             "instruction_output": [{"instruction": f"Why {k}?", "output": "Because of the horn."} for k in range(n)],
         }
         for n in (1, 2)
@@ -179,10 +179,12 @@ def compa_r(folder: Path) -> None:
 
 
 def dynamic_superb(folder: Path) -> None:
-    """Five of the tasks: two classes, two recordings, a number, a transcript, no recording."""
+    """Seven of the tasks: classes of three domains, two recordings, a number, a transcript, no recording."""
     base = folder / "DynamicSUPERB_TextGeneration_Tasks"
     tasks: dict[str, dict[str, str | float]] = {
         "SpeechDetection_LJSpeech": {"label": "yes"},
+        "EnvironmentalSoundClassification_ESC50-Animals": {"label": "dog"},
+        "ChordClassification_AcousticGuitarAndPiano": {"label": "minor"},
         "SpeakerVerification_VCTK": {"label": "no"},
         "PhoneSegmentCounting_VoxAngeles": {"label": 4},
         "SuperbASR_LibriSpeech-TestClean": {"label": "hello there"},
