@@ -10,66 +10,34 @@ import re
 import string
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.harness.answers import Answered, Judged
-from eval.harness.items import ChoiceWant, Item, LabelWant, Message, PairWant, TranscriptWant, Want
+from eval.harness.answers import Answered
+from eval.harness.items import ChoiceWant, LabelWant, PairWant, TranscriptWant
 from eval.kinds import KINDS
 from eval.kinds.base import LabelSet, Row, Surroundings
 from eval.kinds.embedded import ltu_phrase, similarities
 from eval.kinds.label_measures import mean_average_precision
 from eval.official.words import gender, helm_normalised, quasi_exact, quasi_prefix
+from tools import agreement_structured as structured
+from tools.agreement_common import NOWHERE, Agreement, figure, item_of, paired, row_of
 from tools.agreement_official import functions, run_script, statements
 from tools.agreement_rows import LETTERS, SOUNDS, Question, questions, sentences
 
-
-@dataclass(frozen=True)
-class Agreement:
-    """One line of the table."""
-
-    what: str
-    rows: int
-    same: int
-    """Rows on which both say the same."""
-    official: float
-    ours: float
-    note: str = ""
-
-
-NOWHERE = Surroundings()
-
-
-def _item(want: Want, official: str, number: int, group: str = "") -> Item:
-    return Item(
-        id=str(number), messages=(Message(role="user", content="Which?"),), want=want, official=official, group=group
-    )
-
-
-def _row(item: Item, said: str | None, around: Surroundings = NOWHERE, judged: Sequence[Judged] = ()) -> Row:
-    answered = None if said is None else Answered(id=item.id, key="", text=said)
-    return Row(item, answered, KINDS[item.want.kind].score(item, answered, judged, around))
+# --- choices ---
 
 
 def _asked(found: Sequence[Question], official: str) -> list[Row]:
     wants = [ChoiceWant(choices=q.choices, answer=q.answer) for q in found]
-    return [_row(_item(w, official, n), q.said) for n, (w, q) in enumerate(zip(wants, found, strict=True))]
-
-
-def _figure(rows: Sequence[Row], key: str, around: Surroundings = NOWHERE) -> float:
-    measures = KINDS[rows[0].item.want.kind].measures(rows, around)
-    return next(m.estimate.value for m in measures if m.key == key)
+    return [row_of(item_of(w, official, n), q.said) for n, (w, q) in enumerate(zip(wants, found, strict=True))]
 
 
 def _plain(said: str | None) -> str | None:
     """As the harness gives an answer to a rule: without blanks around it."""
     return None if said is None else said.strip()
-
-
-# --- choices ---
 
 
 def mmau(checkout: Path, count: int, script: str = "evaluation.py", name: str = "mmau") -> list[Agreement]:
@@ -94,8 +62,8 @@ def mmau(checkout: Path, count: int, script: str = "evaluation.py", name: str = 
     assert total, printed[-300:]
     given = [(q, r) for q, r in zip(found, rows, strict=True) if q.said is not None]
     same = sum(match(q.choices[q.answer], _plain(q.said), q.choices) == bool(r.scored.official) for q, r in given)
-    note = f"the script counts {total[2]} of {count} rows; ours over all: {100 * _figure(rows, 'official'):.2f}"
-    ours = 100 * _figure(rows, "official_kept")
+    note = f"the script counts {total[2]} of {count} rows; ours over all: {100 * figure(rows, 'official'):.2f}"
+    ours = 100 * figure(rows, "official_kept")
     return [Agreement(f"{name}: word sets", len(given), same, float(total[1]), ours, note)]
 
 
@@ -120,9 +88,9 @@ def air(checkout: Path, count: int) -> list[Agreement]:
     told = {int(n): (int(s) - 1, int(c) - 1) for n, s, c in each}
     ours = {n: (1 - int("left_out" in r.scored.parts), int(r.scored.official or 0)) for n, r in enumerate(rows)}
     counted, right = (sum(t[k] for t in told.values()) for k in (0, 1))
-    note = f"the script counts {counted} of {len(rows)} rows; ours over all: {100 * _figure(rows, 'official'):.2f}"
+    note = f"the script counts {counted} of {len(rows)} rows; ours over all: {100 * figure(rows, 'official'):.2f}"
     same = sum(told[n] == ours[n] for n in ours)
-    official, kept = 100 * right / counted, 100 * _figure(rows, "official_kept")
+    official, kept = 100 * right / counted, 100 * figure(rows, "official_kept")
     return [Agreement("air-foundation: first character", len(rows), same, official, kept, note)]
 
 
@@ -132,7 +100,9 @@ WORDS = tuple(dict.fromkeys(w for s in SOUNDS for w in s.lower().split()))
 def toy(texts: Sequence[str]) -> Any:
     """A stand-in for an embedder, for both sides: which words occur, and how often each letter."""
     letters = string.ascii_letters
-    table = [[*(w in t.lower() for w in WORDS), *(0.1 * t.count(c) + 0.01 for c in letters)] for t in texts]
+    rest = [0.01 + 0.003 * n for n in range(len(letters))]  # no two options are equally near by chance
+    spelt = [[0.1 * t.count(c) + r for c, r in zip(letters, rest, strict=True)] for t in texts]
+    table = [[*(w in t.lower() for w in WORDS), *own] for t, own in zip(texts, spelt, strict=True)]
     vectors = np.array(table, dtype=np.float64)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -158,16 +128,16 @@ def mmau_pro(checkout: Path, count: int) -> list[Agreement]:
     said = [_plain(q.said) or "" for q in found]
     golds = [q.choices[q.answer] for q in found]
     picks, _ = nearest(_Encoder(), golds, [list(q.choices) for q in found], golds, said, golds)
-    items = [_item(ChoiceWant(choices=q.choices, answer=q.answer), "mmau-pro", n) for n, q in enumerate(found)]
+    items = [item_of(ChoiceWant(choices=q.choices, answer=q.answer), "mmau-pro", n) for n, q in enumerate(found)]
     answers = [Answered(id=i.id, key="", text=s) for i, s in zip(items, said, strict=True)]
     near = {j.id: j for j in similarities(zip(items, answers, strict=True), NOWHERE, toy, "stand-in")}
-    rows = [_row(i, s, judged=[near[i.id]] if i.id in near else []) for i, s in zip(items, said, strict=True)]
+    rows = [row_of(i, s, judged=[near[i.id]] if i.id in near else []) for i, s in zip(items, said, strict=True)]
     asked = [n for n, r in enumerate(rows) if r.scored.official is not None and said[n]]
     empty = sum(not s for s in said)
     refused = len(rows) - len(asked) - empty
     note = f"empty answers ({empty}) and refusals ({refused}) get an option from the script and none from ours"
     pairs = [(picks[n] == golds[n], bool(rows[n].scored.official)) for n in asked]
-    return [_paired("mmau-pro: nearest option", pairs, note)]
+    return [paired("mmau-pro: nearest option", pairs, note)]
 
 
 def _silent(*_: object) -> None:
@@ -180,7 +150,7 @@ def blab(checkout: Path, count: int) -> list[Agreement]:
     found = list(questions(count, missing=0.0))
     told = [pick(_plain(q.said), LETTERS[: len(q.choices)]) == LETTERS[q.answer] for q in found]
     ours = [bool(r.scored.official) for r in _asked(found, "blab-emotion")]
-    return [_paired("blab-emotion: last letter", list(zip(told, ours, strict=True)))]
+    return [paired("blab-emotion: last letter", list(zip(told, ours, strict=True)))]
 
 
 def helm(checkout: Path, count: int) -> list[Agreement]:
@@ -193,21 +163,15 @@ def helm(checkout: Path, count: int) -> list[Agreement]:
     lines = []
     for name, ours in (("quasi_exact_match", quasi_exact), ("quasi_prefix_exact_match", quasi_prefix)):
         pairs = [(bool(told[name](gold, said)), ours(gold, said)) for gold, said in found]
-        lines.append(_paired(f"ahelm: {name}", pairs))
+        lines.append(paired(f"ahelm: {name}", pairs))
     heard = list(sentences(count))
     rates = [told["wer_score"](r, h) for r, h in heard]
-    rows = [_row(_item(TranscriptWant(reference=r), "ahelm-wer", n), h) for n, (r, h) in enumerate(heard)]
+    rows = [row_of(item_of(TranscriptWant(reference=r), "ahelm-wer", n), h) for n, (r, h) in enumerate(heard)]
     same = sum(told["normalize_text"](r, False) == helm_normalised(r, True) for r, _ in heard)
     corpus = jiwer.wer([helm_normalised(r, True) for r, _ in heard], [helm_normalised(h, True) for _, h in heard])
     note = f"mean of rates, silence perfect; the corpus rate of the same words is {100 * corpus:.2f}"
     mean = 100 * sum(rates) / count
-    return [*lines, Agreement("ahelm-wer", count, same, mean, 100 * _figure(rows, "official"), note)]
-
-
-def _paired(what: str, pairs: Sequence[tuple[bool, bool]], note: str = "") -> Agreement:
-    share = 100 / len(pairs)
-    official, ours = (share * sum(p[k] for p in pairs) for k in (0, 1))
-    return Agreement(what, len(pairs), sum(a == b for a, b in pairs), official, ours, note)
+    return [*lines, Agreement("ahelm-wer", count, same, mean, 100 * figure(rows, "official"), note)]
 
 
 # --- labels ---
@@ -241,12 +205,12 @@ def _ltu_closed(script: Path, count: int) -> list[Agreement]:
         said = f"Audio caption: {rng.choice(('', 'a ', 'some '))}{named} {heard}".strip()
         steps = phrase(llm_task="caption", eval_data=[{"pred": said}], i=0)["cur_pred_list"]
         phrases += steps == [ltu_phrase(said)]
-        item = _item(LabelWant(labels=(gold,), label_set="sounds", mode="open"), "ltu-closed", number)
+        item = item_of(LabelWant(labels=(gold,), label_set="sounds", mode="open"), "ltu-closed", number)
         judged = list(similarities([(item, Answered(id=item.id, key="", text=said))], around, toy, "stand-in"))
         told = names[int(pick(steps, labels))] == gold
-        pairs.append((told, bool(_row(item, said, around, judged).scored.official)))
+        pairs.append((told, bool(row_of(item, said, around, judged).scored.official)))
     note = f"the embedded phrases are the same in {phrases} of {count} rows"
-    return [_paired("ltu-closed: nearest label", pairs, note)]
+    return [paired("ltu-closed: nearest label", pairs, note)]
 
 
 def _ltu_precision(script: Path, count: int) -> Agreement:
@@ -270,7 +234,7 @@ def _ltu_gender(script: Path, count: int) -> Agreement:
     rng = random.Random(3)
     said = ("A female speaker", "male", "The woman", "FEMALE.", "I cannot tell", "", "a male, not a female", "females")
     drawn = [(rng.choice(("male", "female")), rng.choice(said)) for _ in range(count)]
-    return _paired("ltu-gender", [(told(g, s), gender(g) == gender(s)) for g, s in drawn])
+    return paired("ltu-gender", [(told(g, s), gender(g) == gender(s)) for g, s in drawn])
 
 
 def clotho_aqa(checkout: Path, count: int) -> list[Agreement]:
@@ -284,9 +248,9 @@ def clotho_aqa(checkout: Path, count: int) -> list[Agreement]:
         said = gold if rng.random() < 0.5 else rng.choice(words)
         scores = np.array([[float(w == said) for w in words]])
         right = told["multiclass_classification_accuracy"](scores, np.array([[words.index(gold)]]))
-        item = _item(LabelWant(labels=(gold,), label_set="words"), "clotho-aqa-exact", number)
-        pairs.append((bool(right), bool(_row(item, said, around).scored.official)))
-    return [_paired("clotho-aqa-exact: top 1", pairs, "AquaNet chooses a class; here the answer is the word itself")]
+        item = item_of(LabelWant(labels=(gold,), label_set="words"), "clotho-aqa-exact", number)
+        pairs.append((bool(right), bool(row_of(item, said, around).scored.official)))
+    return [paired("clotho-aqa-exact: top 1", pairs, "AquaNet chooses a class; here the answer is the word itself")]
 
 
 # --- pairs and transcripts ---
@@ -309,13 +273,13 @@ def compa(checkout: Path, count: int) -> list[Agreement]:
             for t, said in enumerate((text, other_text)):
                 want = PairWant(mode="matrix", cell=f"audio{a}/text{t}")
                 near = float(functional.cosine_similarity(said.squeeze(0), heard.squeeze(0), dim=0))
-                item = _item(want, "compa", len(rows), str(number))
+                item = item_of(want, "compa", len(rows), str(number))
                 answered = Answered(id=item.id, key="", loglik=(near,))
                 rows.append(Row(item, answered, KINDS["pair"].score(item, answered, (), NOWHERE)))
     lines = []
     for key, name in (("f_score", "official_text"), ("g_score", "official_audio"), ("h_score", "official")):
-        each = [bool(_figure(rows[4 * n : 4 * n + 4], name)) for n in range(count)]
-        lines.append(_paired(f"compa: {name}", [(bool(t), o) for t, o in zip(told[key], each, strict=True)]))
+        each = [bool(figure(rows[4 * n : 4 * n + 4], name)) for n in range(count)]
+        lines.append(paired(f"compa: {name}", [(bool(t), o) for t, o in zip(told[key], each, strict=True)]))
     return lines
 
 
@@ -337,12 +301,20 @@ def slue(checkout: Path, count: int) -> list[Agreement]:
     heard = [(r, h) for r, h in sentences(count, seed=5)]
     pairs = [(normalised(r, "whisper-en"), normalised(h, "whisper-en")) for r, h in heard]
     told = loop(gt_texts=[r for r, _ in pairs], hyp_texts=[h for _, h in pairs], err=0, total_len=0)
-    rows = [_row(_item(TranscriptWant(reference=r), "slue-asr", n), h) for n, (r, h) in enumerate(heard)]
-    rate = 100 * _figure(rows, "robust")
+    rows = [row_of(item_of(TranscriptWant(reference=r), "slue-asr", n), h) for n, (r, h) in enumerate(heard)]
+    rate = 100 * figure(rows, "robust")
     note = f"edits of characters over characters; the word error rate of the same rows is {rate:.2f}"
-    official, ours = 100 * told["err"] / told["total_len"], 100 * _figure(rows, "official")
+    official, ours = 100 * told["err"] / told["total_len"], 100 * figure(rows, "official")
     same = count if math.isclose(official, ours, abs_tol=1e-9) else 0
     return [Agreement("slue-asr", count, same, official, ours, note)]
+
+
+def _blab(checkout: Path, count: int) -> list[Agreement]:
+    return [*blab(checkout, count), *structured.blab(checkout, count)]
+
+
+def _slue(checkout: Path, count: int) -> list[Agreement]:
+    return [*slue(checkout, count), *structured.slue_ner(checkout, count)]
 
 
 CHECKS: dict[str, Callable[[Path, int], list[Agreement]]] = {
@@ -351,9 +323,12 @@ CHECKS: dict[str, Callable[[Path, int], list[Agreement]]] = {
     "mmau-pro": mmau_pro,
     "air": air,
     "helm": helm,
-    "blab": blab,
+    "blab": _blab,
     "ltu": ltu,
     "clotho-aqa": clotho_aqa,
     "compa": compa,
-    "slue": slue,
+    "slue": _slue,
+    "teleantifraud": structured.teleantifraud,
+    "seld-2019": structured.seld_2019,
+    "seld-2020": structured.seld_2020,
 }

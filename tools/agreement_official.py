@@ -15,7 +15,7 @@ from typing import Any
 
 from alm.errors import ConfigError
 
-SECONDS = 300
+SECONDS = 900
 
 
 def commit_of(checkout: Path) -> str:
@@ -25,7 +25,7 @@ def commit_of(checkout: Path) -> str:
 
 
 def run_script(script: Path, *arguments: str, folder: Path) -> str:
-    """What a script prints.
+    """What a script prints and logs.
 
     Raises:
         ConfigError: it is not there, or ends with an error.
@@ -36,16 +36,18 @@ def run_script(script: Path, *arguments: str, folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
     if done.returncode != 0:
         raise ConfigError(f"{script} ends with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def functions(script: Path, *names: str, **given: Any) -> dict[str, Any]:
-    """Functions of a script by name, nested ones too; `given` are the other names that they use.
+    """Functions and classes of a script by name, nested ones too; `given` are the other names that they use.
 
     Raises:
         ConfigError: the script or a function is not there.
     """
-    nodes = {n.name: n for n in ast.walk(_tree(script)) if isinstance(n, ast.FunctionDef) and n.name in names}
+    kinds = ast.FunctionDef | ast.ClassDef
+    found = [n for n in ast.walk(_tree(script)) if isinstance(n, kinds)]
+    nodes = {n.name: n for n in reversed(found) if n.name in names}  # outer ones before methods of the same name
     if missing := [name for name in names if name not in nodes]:
         raise ConfigError(f"{script}: no function {missing[0]!r}; is it another version of the repository?")
     space = dict(given)
@@ -82,6 +84,6 @@ def _tree(script: Path) -> ast.Module:
 
 def _run(nodes: list[Any], space: dict[str, Any], script: Path) -> None:
     for node in nodes:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
             node.decorator_list = []
     exec(compile(ast.Module(body=nodes, type_ignores=[]), str(script), "exec"), space)

@@ -11,7 +11,8 @@ from pathlib import Path
 import typer
 
 from alm.errors import AlmError, ConfigError
-from tools.agreement_checks import CHECKS, Agreement
+from tools.agreement_checks import CHECKS
+from tools.agreement_common import Agreement
 from tools.agreement_official import commit_of
 
 FOLDERS = {
@@ -25,6 +26,9 @@ FOLDERS = {
     "clotho-aqa": "partha2409/AquaNet",
     "compa": "Sreyan88/CompA",
     "slue": "asappresearch/slue-toolkit",
+    "teleantifraud": "JimmyMa99/TeleAntiFraud",
+    "seld-2019": "sharathadavanne/seld-dcase2019",
+    "seld-2020": "sharathadavanne/seld-dcase2020",
 }
 """Where on GitHub each scorer is."""
 HEADER = ("rule", "repository", "commit", "rows", "same", "published", "ours", "note")

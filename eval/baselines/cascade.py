@@ -120,12 +120,12 @@ def cascade(preset: PresetModel, reader: Model | None = None, rows: int = 16) ->
 
 
 def no_adapter(preset: PresetModel, rows: int = 16) -> OwnModel:
-    """A preset whose listening parts have random weights, the same ones each time; it gets no evidence either.
+    """A preset whose listening parts have random weights, the same ones each time; no evidence unless it is wished for.
 
     Raises:
         PresetError, ConfigError: no such preset or engine.
     """
-    bare = replace(preset, adapter=False, evidence=False)
+    bare = replace(preset, adapter=False, evidence=bool(preset.evidence))
 
     def load() -> Assistant:
         import torch

@@ -25,7 +25,7 @@ JudgeMissing = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 JudgeName = Annotated[
-    str, typer.Option("--judge", help="Preset or folder of a model that grades open answers; with --judge-endpoint its name.")
+    str, typer.Option("--judge", help="Preset or folder of a model that grades; with --judge-endpoint its name.")
 ]
 JudgeEndpoint = Annotated[str, typer.Option(help="OpenAI-compatible server of the judge, up to and with /v1.")]
 JudgeKey = Annotated[str, typer.Option(help="Environment variable that holds the judge's key.")]
@@ -100,6 +100,9 @@ def run(
     endpoint: Annotated[str, typer.Option(help="OpenAI-compatible server to ask instead, up to and with /v1.")] = "",
     key_env: Annotated[str, typer.Option(help="Environment variable that holds the server's key.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Questions open at the server at the same time.")] = 4,
+    cascade: Annotated[
+        str, typer.Option(metavar="PRESET", help="The model only reads what this preset's ears write down: a baseline.")
+    ] = "",
     max_audio_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Longest recording that the model takes. Default: the preset's.")
     ] = None,
@@ -108,7 +111,11 @@ def run(
         typer.Option(help="Longer recordings: given in pieces, cut and flagged, or counted as wrong."),
     ] = "truncate",
     condition: Annotated[
-        list[str] | None, typer.Option(help="heard, text-only, shuffled; may be given again. Default: all three.")
+        list[str] | None,
+        typer.Option(
+            help="heard, text-only, shuffled, or what spoils recordings, such as noise-10dB; may be given again. "
+            "Default: the first three."
+        ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer instead of each item's own.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 takes the likeliest token.")] = 0.0,
@@ -142,7 +149,9 @@ def run(
     """
     from eval.harness.making import AskingWish, ModelWish
 
-    wish = ModelWish(model, adapter, evidence, engine, device, rows, endpoint, key_env, concurrency, max_audio_seconds)
+    wish = ModelWish(
+        model, adapter, evidence, engine, device, rows, endpoint, key_env, concurrency, max_audio_seconds, cascade
+    )
     asking = AskingWish(max_tokens, temperature, seed, loglik, long)
     judge_wish = _judge_wish(judge_name, judge_endpoint, judge_key_env, concurrency, device)
     with guarded():

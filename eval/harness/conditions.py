@@ -14,6 +14,7 @@ from itertools import groupby
 from alm.errors import ConfigError
 from eval.harness.items import AUDIO_MARK, Clip, Item, Message
 from eval.harness.recordings import Sound
+from eval.suites.perturbations import PERTURBATIONS
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ CONDITIONS = {
         Condition("heard", "as it is"),
         Condition("text-only", "without the recording", without_audio),
         Condition("shuffled", "with the recording of another group", shuffled),
+        *(Condition(p.name, f"{p.family}, {p.level}", sound=p.sound) for p in PERTURBATIONS.values()),
     )
 }
 

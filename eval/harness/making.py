@@ -38,6 +38,8 @@ class ModelWish:
     key_env: str = ""
     concurrency: int = 4
     max_audio_seconds: float | None = None
+    cascade: str = ""
+    """Preset whose ears write down what the model then reads; empty: the model hears."""
 
     def made(self) -> Model:
         """The model, nothing loaded yet.
@@ -45,7 +47,7 @@ class ModelWish:
         Raises:
             ConfigError, PresetError: it is unknown, or options contradict each other.
         """
-        found = self._endpoint() if self.endpoint else self._preset()
+        found = self._cascade() if self.cascade else self._endpoint() if self.endpoint else self._preset()
         if self.max_audio_seconds is not None:
             found.max_audio_seconds = self.max_audio_seconds
         return found
@@ -58,7 +60,19 @@ class ModelWish:
         return EndpointModel(chat, concurrency=self.concurrency)
 
     def _preset(self) -> Model:
-        return PresetModel(self.model, self.adapter_folder, self.evidence, self.engine, self.device).model(self.rows)
+        from eval.baselines.cascade import no_adapter
+
+        preset = PresetModel(self.model, self.adapter_folder, self.evidence, self.engine, self.device)
+        return no_adapter(preset, self.rows) if preset.adapter is False else preset.model(self.rows)
+
+    def _cascade(self) -> Model:
+        from eval.baselines.cascade import cascade
+
+        if self.adapter is not None:
+            raise ConfigError("--adapter is for a model that hears; leave it out with --cascade")
+        ears = PresetModel(self.cascade, engine=self.engine, device=self.device)
+        own = not self.endpoint and self.model == self.cascade
+        return cascade(ears, None if own else self._endpoint() if self.endpoint else self._preset(), self.rows)
 
     @property
     def adapter_folder(self) -> Path | Literal[False] | None:

@@ -15,7 +15,7 @@ from eval.harness.items import CaptionWant, ChoiceWant, Item, LabelWant, Transcr
 from eval.harness.prepared import Prepared
 from eval.kinds.base import LabelSet
 from eval.suites import asking
-from eval.suites.pool import rng_for
+from eval.suites.drawing import rng_for
 from eval.suites.studio import Order, Part, Studio
 from eval.words import reference
 

@@ -17,7 +17,7 @@ from eval.kinds.base import Measure, Row
 from eval.metrics import RESAMPLES, Estimate
 from eval.suites import asking, figures
 from eval.suites.corpus_sets import in_turn, transcript_item
-from eval.suites.pool import rng_for
+from eval.suites.drawing import rng_for
 from eval.suites.studio import Order, Studio
 from eval.words import reference
 

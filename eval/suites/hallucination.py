@@ -16,8 +16,9 @@ from eval.harness.items import Item
 from eval.harness.prepared import Prepared
 from eval.kinds.base import Measure, Row
 from eval.suites import asking, figures
+from eval.suites.drawing import rng_for
 from eval.suites.figures import Counts
-from eval.suites.pool import Pool, rng_for
+from eval.suites.pool import Pool
 from eval.suites.studio import Canvas, Order, Studio
 
 NAME = "alm-hallucination"

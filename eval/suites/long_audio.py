@@ -20,7 +20,8 @@ from eval.harness.items import Item
 from eval.harness.prepared import Prepared
 from eval.kinds.base import Measure, Row, Table
 from eval.suites import asking, figures, signal
-from eval.suites.pool import Pool, rng_for
+from eval.suites.drawing import rng_for
+from eval.suites.pool import Pool
 from eval.suites.signal import Samples
 from eval.suites.studio import AUDIO, Order, Part, Studio, file_name
 

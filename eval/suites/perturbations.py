@@ -1,11 +1,13 @@
 """What spoils a recording, each at a stated level: noise, reverberation, gain, codecs, speed, bandwidth.
 
-Each is a pure function of samples, rate and a generator of random numbers, and keeps the rate.
+Each is a pure function of samples, rate and a generator of random numbers, and keeps the rate. They make the suite
+`robustness`, and are conditions under which any benchmark can be asked.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +17,9 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 
+from alm.audio import Waveform
 from eval.suites import signal
+from eval.suites.drawing import noise_rng
 from eval.suites.signal import Samples
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 Apply = Callable[[Samples, int, Generator], Samples]
 WET = 0.5
 """Share of the reverberant sound."""
+CODEC_SECONDS_LEAST = 1.0
+"""Shorter recordings get silence behind them: files of few packets cannot be read again."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,13 @@ class Perturbation:
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{self.level}".replace(" ", "")
+        """Part of names of files: letters, digits, hyphens."""
+        return f"{self.family}-{re.sub(r'[^A-Za-z0-9]', '', self.level)}"
+
+    def sound(self, recording: Waveform, what: str) -> Waveform:
+        """A whole recording; what it is called decides the noise."""
+        samples = self.apply(recording.samples, recording.rate, noise_rng(self.name, what))
+        return Waveform(samples, recording.rate, recording.source)
 
 
 def noise(samples: Samples, rate: int, rng: Generator, snr_db: float) -> Samples:
@@ -116,7 +128,8 @@ def _encoded(samples: Samples, rate: int, container: str, codec: str, form: str,
 def _through(samples: Samples, rate: int, codec_rate: int, encoded: Callable[[Samples], io.BytesIO]) -> Samples:
     """Encoded and decoded; the same length and rate as before."""
     there = np.clip(signal.resampled(samples, rate, codec_rate), -1.0, 1.0)
-    buffer = encoded(there)
+    least = round(CODEC_SECONDS_LEAST * codec_rate)
+    buffer = encoded(np.pad(there, (0, max(0, least - len(there)))))
     buffer.seek(0)
     back, _ = soundfile.read(buffer, dtype="float32")
     return signal.under_peak(signal.resampled(back, codec_rate, rate, len(samples)))[0]
@@ -126,13 +139,14 @@ PERTURBATIONS: dict[str, Perturbation] = {
     p.name: p
     for p in (
         *(Perturbation("noise", f"{db} dB", partial(noise, snr_db=db)) for db in (20, 10, 0)),
-        *(Perturbation("reverberation", f"{s} s", partial(reverberation, seconds=s)) for s in (0.3, 0.8, 2.0)),
-        *(Perturbation("gain", f"{db:+} dB", partial(gain, db=db)) for db in (-15, -30, 20)),
+        *(Perturbation("reverberation", f"{t} ms", partial(reverberation, seconds=t / 1000)) for t in (300, 800, 2000)),
+        *(Perturbation("softer", f"{db} dB", partial(gain, db=-db)) for db in (15, 30)),
+        Perturbation("clipped", "20 dB", partial(gain, db=20)),
         *(Perturbation("mp3", f"{k} kbit", partial(mp3, kbits=k)) for k in (64, 32)),
         *(Perturbation("opus", f"{k} kbit", partial(opus, kbits=k)) for k in (16, 8)),
-        Perturbation("telephone", "mu-law 8 kHz", partial(telephone, subtype="ULAW")),
-        Perturbation("telephone", "GSM 8 kHz", partial(telephone, subtype="GSM610")),
-        *(Perturbation("speed", f"{f}", partial(speed, factor=f)) for f in (0.8, 0.9, 1.1, 1.25)),
+        Perturbation("telephone", "mu-law", partial(telephone, subtype="ULAW")),
+        Perturbation("telephone", "GSM", partial(telephone, subtype="GSM610")),
+        *(Perturbation("speed", f"{per} %", partial(speed, factor=per / 100)) for per in (80, 90, 110, 125)),
         *(Perturbation("bandwidth", f"{hz} Hz", partial(bandwidth, hz=hz)) for hz in (4000, 2000, 1000)),
     )
 }

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from alm.errors import RecordError
 from eval.corpus import Clip, Corpus
@@ -18,17 +15,6 @@ from eval.items import judged_clips
 EVENT_SECONDS_LEAST = 0.1
 UNFIT = ("clipped", "very-quiet")
 """Flags of recordings that are not used as an event."""
-
-
-def rng_for(*key: object) -> random.Random:
-    """Draws that depend on `key` alone, on every machine."""
-    return random.Random("\x1f".join(map(str, key)))
-
-
-def noise_rng(*key: object) -> np.random.Generator:
-    """The same for arrays of numbers."""
-    digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from eval.items import CLIP_SECONDS, QUESTION_CHOICE, choice_items
 from eval.items import Item as Asked
 from eval.kinds.base import Measure, Row
 from eval.suites import asking, figures
+from eval.suites.drawing import noise_rng
 from eval.suites.perturbations import PERTURBATIONS
-from eval.suites.pool import noise_rng
 from eval.suites.studio import Order, Part, Studio, file_name
 
 NAME = "alm-robustness"

@@ -17,7 +17,7 @@ from eval.harness.prepared import Prepared
 from eval.kinds.base import Measure, Row
 from eval.metrics import mean
 from eval.suites import asking, figures
-from eval.suites.pool import rng_for
+from eval.suites.drawing import rng_for
 from eval.suites.studio import Canvas, Order, Studio
 
 NAME = "alm-temporal"

@@ -18,8 +18,8 @@ from eval.kinds.base import Measure, Row
 from eval.metrics import mean
 from eval.suites import asking, figures
 from eval.suites.corpus_sets import label_set
+from eval.suites.drawing import noise_rng, rng_for
 from eval.suites.perturbations import PERTURBATIONS
-from eval.suites.pool import noise_rng, rng_for
 from eval.suites.studio import RATE_HZ, Canvas, Order, Studio
 
 NAME = "alm-two-clip"
@@ -28,7 +28,7 @@ LOUD_DB, LOUDER_DB = -26.0, 12.0
 """Level of the louder recording, and by how much it is louder."""
 COUNTS = (1, 2, 3, 4)
 EVENT_SECONDS, GAP_SECONDS = 2.0, 0.35
-SPOILED = ("noise-20dB", "bandwidth-4000Hz", "reverberation-0.3s")
+SPOILED = ("noise-20dB", "bandwidth-4000Hz", "reverberation-300ms")
 """What is done to the second recording of one and the same event."""
 
 
