@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alm.errors import CheckpointError
 
@@ -28,7 +28,7 @@ _PRESETS_OWN = ("encoders", "max_audio_seconds")
 def load(
     preset: str = "tiny",
     *,
-    adapter: str | Path | None = None,
+    adapter: str | Path | Literal[False] | None = None,
     evidence: bool | None = None,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
@@ -37,7 +37,8 @@ def load(
 
     Args:
         preset: a name of `alm.presets.names()`.
-        adapter: folder of a trained adapter instead of the one that ships with the preset.
+        adapter: folder of a trained adapter instead of the one that ships with the preset; False for none, to compare
+            with: shaped as with the preset's own, but the parts that listen have random weights.
         evidence: whether event tags and transcript are given to the language model as text; the preset decides if None.
 
     Raises:
@@ -54,8 +55,9 @@ def load(
     from alm.transcription import Transcriber
 
     chosen = load_preset(preset)
-    folder = Path(adapter) if adapter is not None else chosen.adapter
-    changes = adapter_fields(folder) if folder else {}
+    shape = Path(adapter) if adapter else chosen.adapter
+    folder = None if adapter is False else shape
+    changes = adapter_fields(shape) if shape else {}
     base = weights.ensure(chosen.weights)
     folders = {"whisper": base.whisper, "aisfx": base.aisfx}
     tokenizer = load_tokenizer(base.llm)

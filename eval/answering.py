@@ -41,43 +41,11 @@ class Question:
     sounds: tuple[Sound, ...] = ()
 
 
-class Answerer:
-    """Asks one assistant, with or without evidence."""
+class PromptReader:
+    """Reads prompts of one assistant in batches: what given answers are worth, and what it says itself."""
 
-    def __init__(self, assistant: Assistant, listener: Listener, batch: int = BATCH_PROMPTS) -> None:
-        self.assistant, self.listener, self.batch = assistant, listener, batch
-        self.heard: dict[Sound, HeardClip] = {}
-
-    def listen(self, questions: Sequence[Question], advance: Advance = quiet) -> None:
-        """Hear every recording that is not known yet."""
-        wanted = [s for q in questions for s in q.sounds if s not in self.heard]
-        self.heard.update(self.listener.hear(wanted, advance))
-
-    def prompt(self, question: Question, evidence: bool = False, given: str | None = None) -> Prompt:
-        """The prompt of a question, made as `Conversation` makes it once there is a recording.
-
-        Args:
-            evidence: whether tags and transcript are added as text.
-            given: text to add instead of the evidence of the recording; sounds that the question names are then
-                told of if `evidence`.
-        """
-        system = self.assistant.preset_config.system
-        head = [{"role": "system", "content": system}] if system else []
-        parts: list[dict[str, Any]] = [self._audio_part(s, evidence, given) for s in question.sounds]
-        message = {"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}
-        if evidence:
-            scores = {id(p["audio"]): self.heard[s].scores for p, s in zip(parts, question.sounds, strict=True)}
-            message, _ = self.assistant.with_asked(message, [], lambda audio: scores[id(audio)])
-        encoded = self.assistant.encode([*head, message])
-        tokens = [self.heard[s].tokens for s in question.sounds]
-        return Prompt(tuple(encoded.ids), torch.cat(tokens) if tokens else None)
-
-    def _audio_part(self, sound: Sound, evidence: bool, given: str | None) -> dict[str, Any]:
-        text = given or ""
-        if evidence and given is None:
-            phrases = self.assistant.model.config.tag_phrases
-            text = evidence_text(self.heard[sound].sounds, self.listener.transcript(sound), phrases)
-        return {"type": "audio", "audio": sound.open(), "evidence": text}
+    def __init__(self, assistant: Assistant, batch: int = BATCH_PROMPTS) -> None:
+        self.assistant, self.batch = assistant, batch
 
     def candidate(self, text: str, closed: bool = True) -> list[int]:
         """Ids of an answer, with its end token when `closed`."""
@@ -169,6 +137,46 @@ class Answerer:
             )
         made = self.assistant.processor.tokenizer.batch_decode(out[:, batch.shape[1] :], skip_special_tokens=True)
         return [text.strip() for text in made]
+
+
+class Answerer(PromptReader):
+    """Asks one assistant, with or without evidence."""
+
+    def __init__(self, assistant: Assistant, listener: Listener, batch: int = BATCH_PROMPTS) -> None:
+        super().__init__(assistant, batch)
+        self.listener = listener
+        self.heard: dict[Sound, HeardClip] = {}
+
+    def listen(self, questions: Sequence[Question], advance: Advance = quiet) -> None:
+        """Hear every recording that is not known yet."""
+        wanted = [s for q in questions for s in q.sounds if s not in self.heard]
+        self.heard.update(self.listener.hear(wanted, advance))
+
+    def prompt(self, question: Question, evidence: bool = False, given: str | None = None) -> Prompt:
+        """The prompt of a question, made as `Conversation` makes it once there is a recording.
+
+        Args:
+            evidence: whether tags and transcript are added as text.
+            given: text to add instead of the evidence of the recording; sounds that the question names are then
+                told of if `evidence`.
+        """
+        system = self.assistant.preset_config.system
+        head = [{"role": "system", "content": system}] if system else []
+        parts: list[dict[str, Any]] = [self._audio_part(s, evidence, given) for s in question.sounds]
+        message = {"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}
+        if evidence:
+            scores = {id(p["audio"]): self.heard[s].scores for p, s in zip(parts, question.sounds, strict=True)}
+            message, _ = self.assistant.with_asked(message, [], lambda audio: scores[id(audio)])
+        encoded = self.assistant.encode([*head, message])
+        tokens = [self.heard[s].tokens for s in question.sounds]
+        return Prompt(tuple(encoded.ids), torch.cat(tokens) if tokens else None)
+
+    def _audio_part(self, sound: Sound, evidence: bool, given: str | None) -> dict[str, Any]:
+        text = given or ""
+        if evidence and given is None:
+            phrases = self.assistant.model.config.tag_phrases
+            text = evidence_text(self.heard[sound].sounds, self.listener.transcript(sound), phrases)
+        return {"type": "audio", "audio": sound.open(), "evidence": text}
 
 
 def _audio(prompts: list[Prompt], device: torch.device) -> dict[str, Tensor]:

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from alm.errors import AlmError
 from eval import registry
+from eval.harness import command as harness
 from eval.options import Options
+from eval.suites.command import make
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,7 +39,13 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
 
 @app.callback()
 def main() -> None:
-    """Measure what the assistant hears. Each command writes NAME.json, NAME.md and its questions one by one."""
+    """Measure what a model hears.
+
+    Benchmarks: `list` names them, `prepare` turns a download into items, `run` asks a model, judges, scores and
+    reports; `judge`, `score`, `report` and `compare` work on what a run has kept (docs/evaluation.md).
+
+    Our corpus: `choice`, `open`, `presence` and so on each write NAME.json, NAME.md and their questions one by one.
+    """
 
 
 def judge(name: str, options: Options) -> list[Path]:
@@ -83,15 +91,34 @@ def _register(name: str) -> None:
 
 for _name in registry.EVALUATIONS:
     _register(_name)
+app.command()(make)
+
+
+harness.register(app)
 
 
 @app.command()
 def report(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of scored runs; without any, the results of our corpus.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page over all runs; `report` if not given.", show_default=False)
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/results"),
     page: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/results.md"),
     images: Annotated[Path, typer.Option(help="Folder of the pictures, beside the page.")] = Path("docs/img"),
 ) -> None:
-    """Join all results into one page with pictures."""
+    """Write reports of runs again, and a page over several; without runs, join the corpus's results into one page.
+
+    \b
+    alm eval report runs/tiny-mmau
+    alm eval report runs/tiny-mmau runs/rival-mmau --out runs/page
+    alm eval report --results docs/results
+    """
+    if runs:
+        _guarded(lambda: harness.report_runs(runs, out))
+        return
     from eval.report import write
 
     _guarded(lambda: [write(results, page, images)])

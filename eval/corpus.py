@@ -31,6 +31,14 @@ class Clip:
     seconds: float
     language: str
     transcript: str
+    licence: str = ""
+    sha: str = ""
+    """Short hash of the recording as its package has it."""
+    sex: str = ""
+    speaker: str = ""
+    description: str = ""
+    flag: str = ""
+    """What is wrong with it, such as `clipped`; empty for most."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Event:
     onset: float
     offset: float
     background: bool
+    clip: str = ""
+    """The recording it was made of."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +192,7 @@ def _clip(row: dict[str, Any], folder: Path) -> Clip:
         return Clip(
             row["id"], folder / row["audio"], row["package"], tuple(row["classes"]), row["split"], row["kind"],
             float(row["stored_seconds"]), row["language"], row["transcript"],
+            **{k: str(row.get(k, "")) for k in ("licence", "sha", "sex", "speaker", "description", "flag")},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(
@@ -192,9 +203,12 @@ def _clip(row: dict[str, Any], folder: Path) -> Clip:
 def _scene(row: dict[str, Any], folder: Path) -> Scene:
     try:
         events = tuple(
-            Event(tuple(e["classes"]), e["phrase"], float(e["onset"]), float(e["offset"]), bool(e["background"]))
+            Event(
+                tuple(e["classes"]), e["phrase"], float(e["onset"]), float(e["offset"]), bool(e["background"]),
+                str(e.get("clip", "")),
+            )
             for e in row["events"]
-        )
+        )  # fmt: skip
         return Scene(
             row["id"], folder / row["audio"], row["kind"], float(row["seconds"]), events, "+".join(row["sources"])
         )

@@ -99,11 +99,11 @@ def write(result: Result, out: Path) -> list[Path]:
         "notes": result.notes,
     }  # fmt: skip
     text, page = out / f"{result.name}.json", out / f"{result.name}.md"
-    text.write_text(json.dumps(_finite(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text.write_text(json.dumps(finite(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     page.write_text(markdown(result), encoding="utf-8")
     written = [text, page]
     if result.items:
-        rows = "".join(json.dumps(_finite(i), ensure_ascii=False) + "\n" for i in result.items)
+        rows = "".join(json.dumps(finite(i), ensure_ascii=False) + "\n" for i in result.items)
         place = out / "items" / f"{result.name}.jsonl.gz"
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(gzip.compress(rows.encode(), 9, mtime=0))
@@ -117,12 +117,12 @@ def read_items(out: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(place.read_bytes()).decode().splitlines()]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no infinity: what is not known becomes null."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

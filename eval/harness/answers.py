@@ -26,9 +26,11 @@ class Answered(Frozen):
     audio_seconds: float = 0.0
     audio_cut: bool = False
     """Recordings were longer than the model takes, and were cut."""
+    long: str = ""
+    """What was done with recordings longer than the model takes (`chunk`, `truncate`, `refuse`); empty: none was."""
     seconds: float = 0.0
     loglik: tuple[float, ...] | None = None
-    """Log-likelihood of each choice or label, where it was asked for."""
+    """Log-likelihood of each choice or label (sums over tokens, the end included), where it was asked for."""
 
 
 class Judged(Frozen):

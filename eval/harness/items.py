@@ -187,6 +187,8 @@ class BenchCard(Frozen):
     """Where the official data are."""
     items: int
     lost: tuple[Lost, ...] = ()
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """Templates that the questions were made with, by name; `$slots` are filled from the official rows."""
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of every file of the download that items were made from, recordings included."""
     data_root: str = ""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from eval.harness.answers import Answered, Judged, Scored
 from eval.harness.items import Item
+from eval.kinds.wording import Phrases
 from eval.metrics import Estimate
 
 
@@ -17,6 +19,16 @@ class LabelSet:
 
     name: str
     labels: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """In the order of every vector over the labels."""
+        return tuple(self.labels)
+
+    @cached_property
+    def phrases(self) -> Phrases:
+        """Each label's wordings, its name with blanks for underscores among them."""
+        return Phrases.of([(name.replace("_", " "), *other) for name, other in self.labels.items()])
 
 
 @dataclass(frozen=True)

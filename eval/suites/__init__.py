@@ -1,0 +1,1 @@
+"""Benchmarks that are generated: every recording is composed of free ones, so every right answer can be recomputed."""
