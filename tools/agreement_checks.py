@@ -11,6 +11,7 @@ import string
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from eval.kinds import KINDS
 from eval.kinds.base import LabelSet, Row, Surroundings
 from eval.kinds.embedded import ltu_phrase, similarities
 from eval.kinds.label_measures import mean_average_precision
+from eval.official.transcripts import helm_rate
 from eval.official.words import gender, helm_normalised, quasi_exact, quasi_prefix
 from tools import agreement_structured as structured
 from tools.agreement_common import NOWHERE, Agreement, figure, item_of, paired, row_of
@@ -167,7 +169,7 @@ def helm(checkout: Path, count: int) -> list[Agreement]:
     heard = list(sentences(count))
     rates = [told["wer_score"](r, h) for r, h in heard]
     rows = [row_of(item_of(TranscriptWant(reference=r), "ahelm-wer", n), h) for n, (r, h) in enumerate(heard)]
-    same = sum(told["normalize_text"](r, False) == helm_normalised(r, True) for r, _ in heard)
+    same = sum(math.isclose(rate, helm_rate(r, h)) for rate, (r, h) in zip(rates, heard, strict=True))
     corpus = jiwer.wer([helm_normalised(r, True) for r, _ in heard], [helm_normalised(h, True) for _, h in heard])
     note = f"mean of rates, silence perfect; the corpus rate of the same words is {100 * corpus:.2f}"
     mean = 100 * sum(rates) / count
@@ -283,20 +285,24 @@ def compa(checkout: Path, count: int) -> list[Agreement]:
     return lines
 
 
+def _edits(first: str, second: str) -> int:
+    """What the package `editdistance` gives the script."""
+    row = list(range(len(second) + 1))
+    for place, letter in enumerate(first, start=1):
+        above, row[0] = row[0], place
+        for column, other in enumerate(second, start=1):
+            least = min(row[column] + 1, row[column - 1] + 1, above + (letter != other))
+            above, row[column] = row[column], least
+    return row[-1]
+
+
 def slue(checkout: Path, count: int) -> list[Agreement]:
-    from rapidfuzz.distance import Levenshtein
-
     from eval.kinds.speech_text import normalised
-
-    class Editdistance:
-        """The same distance by another library."""
-
-        eval = staticmethod(Levenshtein.distance)
 
     loop = statements(
         checkout / "slue_toolkit/eval/eval_whisper_wer.py",
         lambda s: isinstance(s, ast.For) and "editdistance.eval" in ast.unparse(s),
-        editdistance=Editdistance,
+        editdistance=SimpleNamespace(eval=_edits),
     )
     heard = [(r, h) for r, h in sentences(count, seed=5)]
     pairs = [(normalised(r, "whisper-en"), normalised(h, "whisper-en")) for r, h in heard]
