@@ -22,6 +22,7 @@ from eval.kinds import KINDS
 from eval.kinds.base import LabelSet, Row, Surroundings
 from eval.kinds.embedded import ltu_phrase, similarities
 from eval.kinds.label_measures import mean_average_precision
+from eval.official.transcripts import helm_rate
 from eval.official.words import gender, helm_normalised, quasi_exact, quasi_prefix
 from tools import agreement_structured as structured
 from tools.agreement_common import NOWHERE, Agreement, figure, item_of, paired, row_of
@@ -168,7 +169,7 @@ def helm(checkout: Path, count: int) -> list[Agreement]:
     heard = list(sentences(count))
     rates = [told["wer_score"](r, h) for r, h in heard]
     rows = [row_of(item_of(TranscriptWant(reference=r), "ahelm-wer", n), h) for n, (r, h) in enumerate(heard)]
-    same = sum(told["normalize_text"](r, False) == helm_normalised(r, True) for r, _ in heard)
+    same = sum(math.isclose(rate, helm_rate(r, h)) for rate, (r, h) in zip(rates, heard, strict=True))
     corpus = jiwer.wer([helm_normalised(r, True) for r, _ in heard], [helm_normalised(h, True) for _, h in heard])
     note = f"mean of rates, silence perfect; the corpus rate of the same words is {100 * corpus:.2f}"
     mean = 100 * sum(rates) / count

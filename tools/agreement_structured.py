@@ -276,7 +276,7 @@ def seld_2019(checkout: Path, count: int) -> list[Agreement]:
         "distance_between_spherical_coordinates_rad", "compute_seld_metric",
     )  # fmt: skip
     told = functions(script, *names, np=np, eps=np.finfo(float).eps, linear_sum_assignment=linear_sum_assignment)
-    scenes, rows = _scenes(max(40, count // 20), "seld-2019")
+    scenes, rows = _scenes(max(500, count // 4), "seld-2019")
     gold, said = (np.concatenate([_array(s[k]) for s in scenes]) for k in (0, 1))
     size = len(CLASSES)
     er, f = told["compute_sed_scores"](said[:, :size], gold[:, :size], FRAMES_PER_SECOND)
@@ -309,7 +309,7 @@ def seld_2020(checkout: Path, count: int) -> list[Agreement]:
     names = ("SELDMetrics", "distance_between_spherical_coordinates_rad", "least_distance_between_gt_pred")
     told = functions(script, *names, np=old, eps=np.finfo(float).eps, linear_sum_assignment=linear_sum_assignment)
     metrics = told["SELDMetrics"](nb_classes=len(CLASSES), doa_threshold=20)
-    scenes, rows = _scenes(max(40, count // 20), "seld-2020")
+    scenes, rows = _scenes(max(500, count // 4), "seld-2020")
     for gold, said in scenes:
         metrics.update_seld_scores(_blocks(said, RATE), _blocks(gold, RATE))
     figures = metrics.compute_seld_scores()
