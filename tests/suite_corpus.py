@@ -37,7 +37,8 @@ def store(folder: Path) -> Corpus:
     for number, (language, sex) in enumerate(SPEAKERS):
         for turn in range(4):
             row = _row(folder, "speech", 3 + turn, 150.0 + 40 * number + turn, 0.6, f"speech-{language}-{sex}-{turn}")
-            said = {"language": language, "sex": sex, "speaker": f"voice{number}", "transcript": f"Word {turn}."}
+            words = f"Word {turn}." if turn else "<beep>"
+            said = {"language": language, "sex": sex, "speaker": f"voice{number}", "transcript": words}
             rows.append({**row, **said, "kind": "speech", "package": f"spoken-{number}"})
     rows.append(_row(folder, "speech", 0, 100.0, 0.6))
     rows.append(_row(folder, "speech", 1, 110.0, 0.6))

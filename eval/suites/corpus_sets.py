@@ -14,6 +14,7 @@ from eval.harness import items as harness
 from eval.harness.items import CaptionWant, ChoiceWant, Item, LabelWant, TranscriptWant
 from eval.harness.prepared import Prepared
 from eval.kinds.base import LabelSet
+from eval.kinds.speech_text import normalised
 from eval.suites import asking
 from eval.suites.drawing import rng_for
 from eval.suites.studio import Order, Part, Studio
@@ -160,20 +161,29 @@ def _count(studio: Studio) -> tuple[list[Item], list[LabelSet]]:
 
 def _transcripts(studio: Studio) -> tuple[list[Item], list[LabelSet]]:
     """What is said, languages in turn."""
-    clips = [c for c in studio.order.corpus.of(studio.order.corpus.judged) if reference(c.transcript)]
+    clips = [c for c in studio.order.corpus.of(studio.order.corpus.judged) if has_words(c)]
     found = []
     for clip in in_turn(clips, lambda c: c.language, studio.order.seed)[: studio.order.items]:
         found.append(transcript_item(studio, clip, {"language": clip.language}))
     return found, []
 
 
+def normaliser(clip: Clip) -> str:
+    """How words of its language are compared."""
+    return "whisper-en" if clip.language.startswith("en") else "whisper-basic"
+
+
+def has_words(clip: Clip) -> bool:
+    """Whether something is said that can be compared; some prompts are only a beep, in brackets."""
+    return bool(normalised(reference(clip.transcript), normaliser(clip)))
+
+
 def transcript_item(studio: Studio, clip: Clip, tags: dict[str, str]) -> Item:
     """What is said in a recording of the corpus."""
-    english = clip.language.startswith("en")
     want = TranscriptWant(
         reference=reference(clip.transcript),
         language=clip.language.replace("_", "-") or "und",
-        normaliser="whisper-en" if english else "whisper-basic",
+        normaliser=normaliser(clip),
     )
     return asking.item(clip.id, SAID, want, [studio.original(clip, "speech", 30.0)], clip.package, tags, tokens=128)
 

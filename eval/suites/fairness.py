@@ -16,10 +16,9 @@ from eval.harness.prepared import Prepared
 from eval.kinds.base import Measure, Row
 from eval.metrics import RESAMPLES, Estimate
 from eval.suites import asking, figures
-from eval.suites.corpus_sets import in_turn, transcript_item
+from eval.suites.corpus_sets import has_words, in_turn, transcript_item
 from eval.suites.drawing import rng_for
 from eval.suites.studio import Order, Studio
-from eval.words import reference
 
 NAME = "alm-fairness"
 SEXES = {"female": "a woman", "male": "a man"}
@@ -98,7 +97,7 @@ def _voice(studio: Studio) -> list[Item]:
 
 def _transcript(studio: Studio) -> list[Item]:
     """What is said, languages and sexes in turn."""
-    said = [c for c in _spoken(studio) if reference(c.transcript)]
+    said = [c for c in _spoken(studio) if has_words(c)]
     chosen = in_turn(said, lambda c: f"{language(c)}/{c.sex}", studio.order.seed)[: studio.order.items]
     return [transcript_item(studio, c, _tags(c)).model_copy(update={"group": speaker(c)}) for c in chosen]
 

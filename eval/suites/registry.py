@@ -37,11 +37,11 @@ SUITES: dict[str, Suite] = {
         Suite(
             "corpus", "eval.suites.corpus_sets", 1000,
             "The test split itself: what is it (of four, of all classes), is it there, in what order, how many times, "
-            "what is said, and how would one describe it. About ITEMS questions of each.", "250 MB",
+            "what is said, and how would one describe it. About ITEMS questions of each.", "165 MB",
         ),
         Suite(
             "hallucination", "eval.suites.hallucination", 960,
-            "Is a sound there that is not: random, popular and adversarial absent sounds, as in POPE.", "80 MB",
+            "Is a sound there that is not: random, popular and adversarial absent sounds, as in POPE.", "70 MB",
         ),
         Suite(
             "wording", "eval.suites.wording", 1280,
@@ -54,11 +54,11 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             "two-clip", "eval.suites.two_clip", 800,
-            "Two recordings and one question about both, asked both ways round; in the place of NLAR.", "120 MB",
+            "Two recordings and one question about both, asked both ways round; in the place of NLAR.", "80 MB",
         ),
         Suite(
             "temporal", "eval.suites.temporal", 700,
-            "Order, overlap, duration and time in seven levels; in the place of ZSTE.", "120 MB",
+            "Order, overlap, duration and time in seven levels; in the place of ZSTE.", "70 MB",
         ),
         Suite(
             "long-audio", "eval.suites.long_audio", 126,
@@ -66,7 +66,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             "fairness", "eval.suites.fairness", 480,
-            "Speech by language, and by sex where the catalogue says it; gaps between groups.", "40 MB",
+            "Speech by language, and by sex where the catalogue says it; gaps between groups.", "50 MB",
         ),
     )
 }  # fmt: skip
