@@ -208,6 +208,7 @@ def test_files_of_the_server_are_not_served(server: Server) -> None:
         assert caught.value.code in (403, 404)
 
 
+@pytest.mark.slow
 def test_phone_size(context: BrowserContext, server: Server, clips: list[Path]) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 390, "height": 844})
@@ -262,6 +263,7 @@ def test_settings_reach_the_answer(chat: Chat, clips: list[Path]) -> None:
     chat.shot("desktop-settings")
 
 
+@pytest.mark.slow
 def test_dark_theme(chat: Chat, server: Server, clips: list[Path]) -> None:
     chat.page.goto(f"{server.address}?__theme=dark")
     expect(chat.box).to_be_visible(timeout=STREAM_MS)
