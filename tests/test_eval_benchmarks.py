@@ -144,7 +144,7 @@ def test_the_same_download_is_the_same_test(tmp_path: Path) -> None:
 def test_rows_that_are_named_alike_are_told_apart(tmp_path: Path) -> None:
     folder = build("compa-r-test", tmp_path / "in")
     table = folder / "GAMA_Benchmark_new.json"
-    table.write_text(table.read_text().replace("/data/1.wav", "/data/2.wav"))
+    table.write_text(table.read_text().replace("somewhere/1.wav", "somewhere/2.wav"))
     found = prepare("compa-r-test", folder, tmp_path / "out")
     assert [i.id for i in found.items] == ["2.wav-1", "2.wav-1#2", "2.wav-2"]
 

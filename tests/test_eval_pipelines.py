@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_model
 from bench_fixtures import build
+from harness_helpers import ScriptModel
 
 from eval.benchmarks import BENCHMARKS, prepare
 from eval.harness.answers import Answered
@@ -151,13 +152,13 @@ def test_a_perfect_model_is_perfect(name: str, made: Made) -> None:
     assert not any(scored.robust == 1.0 for _, scored in silent), "control"
 
 
-def test_a_judge_is_asked_where_the_benchmark_has_one(model: OwnModel, made: Made, tmp_path: Path) -> None:
-    """Random weights say nothing that can be read as a grade: the answers stay ungraded, and are not scored as zero."""
-    name = "air-chat"
-    run = make_run(tmp_path / name, made(name), None, model, Asking(max_tokens=4))
+def test_a_judge_is_asked_where_the_benchmark_has_one(made: Made, tmp_path: Path) -> None:
+    """A judge that says nothing that can be read: the answers stay ungraded, and are not scored as zero."""
+    prepared, model = made("air-chat"), ScriptModel(say=lambda one: "A tone, I think.")
+    run = make_run(tmp_path / "run", prepared, None, model, Asking(max_tokens=4))
     generate(run, model, "heard")
     assert wants_judge(run)
-    outcome = judge(run, "heard", model, "miniature-2026-01-31", questions)
-    assert outcome.total == 2 * len(made(name).items), "both orders"
-    assert score_run(run)["unjudged"]["heard"] == len(made(name).items)
+    outcome = judge(run, "heard", model, "script-2026-01-31", questions)
+    assert outcome.total == 2 * len(prepared.items), "both orders"
+    assert score_run(run)["unjudged"]["heard"] == len(prepared.items)
     assert score_run(run, "zero")["conditions"]["heard"]["kinds"]["open"]["measures"], "control: on demand they are"

@@ -43,7 +43,7 @@ class FolderJudge:
         from eval.results import folder_hash
 
         if not (self.folder / "config.json").is_file():
-            raise ConfigError(f"--judge {self.folder}: no config.json; give a folder with a transformers language model")
+            raise ConfigError(f"--judge {self.folder}: no config.json; give a transformers language model")
         self.name = self.folder.resolve().name
         self.identity = {"judge": self.name, "sha256": folder_hash(self.folder)}
 
@@ -54,7 +54,7 @@ class FolderJudge:
         local = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(self.folder, **local)
         if not tokenizer.chat_template:
-            raise FolderJudgeError(f"{self.folder}: the tokenizer has no chat template; give an instruction-tuned model")
+            raise FolderJudgeError(f"{self.folder}: no chat template; give an instruction-tuned model")
         model = AutoModelForCausalLM.from_pretrained(self.folder, use_safetensors=True, dtype="float32", **local)
         return tokenizer, model.to(self.device).eval()
 

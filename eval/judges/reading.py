@@ -133,7 +133,7 @@ def yes_in(text: str) -> float | None:
     >>> yes_in("Yes."), yes_in("**no**, it did not"), yes_in("yes and no"), yes_in("perhaps")
     (1.0, 0.0, None, None)
     """
-    words = re.findall(r"[a-z]+", text[:LONGEST].lower())
+    words = re.findall(r"[a-z]+", re.sub(r"\bno (?:idea|comment|opinion)\b", " ", text[:LONGEST].lower()))
     if words and words[0] in ("yes", "no"):
         other = "no" if words[0] == "yes" else "yes"
         return None if other in words[:4] else float(words[0] == "yes")

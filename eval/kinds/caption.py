@@ -19,7 +19,7 @@ from eval.scorers.cider import NAME, cider_d, words_of
 
 _SOUND = r"(?:the|this|an?|your)? ?(?:short |given |provided )?(?:audio|sound|recording|clip|sample|file|track)"
 LEAD_INS = (
-    r"(?:sure|certainly|of course|okay|ok)[,.!:]*",
+    r"(?:sure|certainly|of course|okay|ok)\b[,.!:]*",
     r"here(?:'s| is) (?:a|the|my|your)? ?(?:short |brief |possible )?(?:caption|description)"
     r"(?: (?:of|for) [^:.\n]{0,60})?:",
     r"(?:audio )?(?:caption|description)\s*:",

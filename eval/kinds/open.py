@@ -130,6 +130,7 @@ class Open:
         return "read", None, parts
 
     def measures(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+        rows = sorted(rows, key=lambda r: r.item.id)  # sums of floats and draws depend on the order
         found = official_measures(rows, around)
         for name in sorted({r.item.official for r in rows}):
             rule = official.OFFICIAL.get(name)

@@ -53,6 +53,7 @@ class Structured:
         """Official figures first, of each rule that is named; then the form's."""
         if not rows:
             return []
+        rows = sorted(rows, key=lambda r: r.item.id)  # sums of floats and draws depend on the order
         found = official_measures(rows, around)
         for name in sorted({r.item.official for r in rows}):
             rule = official.OFFICIAL.get(name)

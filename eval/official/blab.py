@@ -116,13 +116,14 @@ def _said_spans(text: str) -> list[tuple[float, float]]:
     return [(a, b) for a, b in times if a is not None and b is not None]
 
 
-_SPAN_TIMES: tuple[tuple[re.Pattern[str], tuple[float, ...]], ...] = (
-    (re.compile(r"(\d+):(\d+)"), (1, 1e-3)),
-    (re.compile(r"(\d+):(\d+)\.(\d+)"), (60, 1, 1e-3)),
-    (re.compile(r"(\d+):(\d+):(\d+)"), (60, 1, 1e-3)),
-    (re.compile(r"(\d+):(\d+):(\d+)\.(\d+)"), (3600, 60, 1, 1e-3)),
-    (re.compile(r"(\d+)\.(\d+)\.(\d+)"), (60, 1, 1e-3)),
+_SPAN_TIMES: tuple[tuple[re.Pattern[str], tuple[int, ...]], ...] = (
+    (re.compile(r"(\d+):(\d+)"), (1,)),
+    (re.compile(r"(\d+):(\d+)\.(\d+)"), (60, 1)),
+    (re.compile(r"(\d+):(\d+):(\d+)"), (60, 1)),
+    (re.compile(r"(\d+):(\d+):(\d+)\.(\d+)"), (3600, 60, 1)),
+    (re.compile(r"(\d+)\.(\d+)\.(\d+)"), (60, 1)),
 )
+"""What the numbers but the last are worth in seconds; the last is thousandths, whatever it was meant as."""
 
 
 def _span_time(value: Any) -> float | None:
@@ -145,7 +146,8 @@ def _span_time(value: Any) -> float | None:
         pass
     for pattern, weights in _SPAN_TIMES:
         if found := pattern.fullmatch(value):
-            return sum(int(n[:12]) * w for n, w in zip(found.groups(), weights, strict=True))
+            *numbers, thousandths = (int(n[:12]) for n in found.groups())
+            return sum(n * w for n, w in zip(numbers, weights, strict=True)) + thousandths / 1000
     raise _StopsError(f"time {value!r}")
 
 

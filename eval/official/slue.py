@@ -14,7 +14,7 @@ from eval.scorers.entities import entity_tally, label_tally, read_entities
 from eval.scorers.spans import Tally, frame_tally, read_spans, wanted_spans
 from eval.scorers.totals import TALLY, Totals, f1
 
-FRAMES_PER_SECOND = 100
+FRAME_SECONDS = 0.01
 
 
 def _entities(item: Item, text: str | None) -> Ruled:
@@ -40,7 +40,7 @@ def frames_tally(want: StructuredWant, text: str) -> Tally:
 
 
 def _frame(seconds: float) -> int:
-    return int(float(seconds) * FRAMES_PER_SECOND)
+    return int(float(seconds) / FRAME_SECONDS)
 
 
 def _spans(item: Item, text: str | None) -> Ruled:

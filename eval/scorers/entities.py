@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from eval.scorers.quantities import LONGEST_TEXT
 from eval.scorers.records import MOST, Read, field_of, lines_of, objects_in, says_nothing, text_of
 from eval.scorers.spans import Tally
 from eval.text import simple
@@ -30,7 +29,7 @@ def read_entities(text: str) -> Read[Entity]:
             return Read(entities, rule, sum(not list(_entities(record)) for record in found if record))
     if says_nothing(text):
         return Read([], "nothing")
-    lines = [line.partition(":") for line in lines_of(text[:LONGEST_TEXT])]
+    lines = [line.partition(":") for line in lines_of(text)]
     pairs = [(tag.strip(" *`\""), phrase.strip(" *`\"'")) for tag, colon, phrase in lines if colon]
     kept = [(tag, phrase) for tag, phrase in pairs if phrase and len(tag.split()) == 1]
     return Read(kept, "text") if kept else Read(None, rule)

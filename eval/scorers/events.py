@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eval.scorers.quantities import LONGEST_TEXT, number_in
+from eval.scorers.quantities import number_in
 from eval.scorers.records import Read, field_of, lines_of, objects_in, says_nothing, text_of, times_of
 from eval.scorers.spans import Tally, spans_in_line
 from eval.text import simple
@@ -68,7 +68,7 @@ def read_events(text: str, labels: Sequence[str] = ()) -> Read[Event]:
             return Read([_named(e, known) for e in events], rule, len(found) - len(events))
     if says_nothing(text):
         return Read([], "nothing")
-    events = [e for line in lines_of(text[:LONGEST_TEXT]) for e in _in_line(line)][:MOST_EVENTS]
+    events = [e for line in lines_of(text) for e in _in_line(line)][:MOST_EVENTS]
     return Read([_named(e, known) for e in events], "text") if events else Read(None, rule)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 LONGEST_TEXT = 262_144
 """Characters; an hour's words with times are about as long."""
 STARTS, DEPTH = 32, 24
-"""So many brackets are tried as the beginning; so deep may they be nested."""
+"""So many brackets may turn out to begin nothing; so deep may they be nested where repair is needed."""
 _FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _STARTS = re.compile(r"[\[{]")
 
@@ -27,7 +27,7 @@ class Parsed:
 
 
 def json_in(text: str) -> Parsed:
-    """The longest list or object in an answer, code fences or not.
+    """The list in an answer, else its objects, code fences or not; what is cut off is repaired.
 
     >>> json_in('Here: [{"word": "hi", "start": 0.1}] as asked').value
     [{'word': 'hi', 'start': 0.1}]
@@ -39,15 +39,25 @@ def json_in(text: str) -> Parsed:
     source = fenced if _STARTS.search(fenced) else text
     if not (start := _STARTS.search(source)):
         return Parsed(None, "none")
-    whole = max(_strict(source), key=lambda f: f[1], default=None)
-    if whole is not None and 2 * whole[1] > len(source) - start.start():
-        return Parsed(whole[0], "json")
-    if whole is None and _deepest(source) > DEPTH:
-        return Parsed(None, "too deep")
-    repaired = _repaired(source[start.start() :]) if _deepest(source) <= DEPTH else None
-    if repaired and (whole is None or not whole[0]):
+    whole = list(_strict(source))
+    lists = [f.value for f in whole if isinstance(f.value, list)]
+    if lists:
+        return Parsed(max(lists, key=lambda v: len(str(v)) if len(lists) > 1 else 0), "json")
+    if whole and whole[0].start == start.start():
+        return Parsed(whole[0].value if len(whole) == 1 else [f.value for f in whole], "json")
+    if _deepest(source) > DEPTH:
+        return Parsed(whole[0].value, "json") if whole else Parsed(None, "too deep")
+    if repaired := _repaired(source[start.start() :]):
         return Parsed(repaired, "repaired")
-    return Parsed(whole[0], "json") if whole is not None else Parsed(None, "none")
+    return Parsed(whole[0].value, "json") if whole else Parsed(None, "none")
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A list or an object that is strict JSON."""
+
+    value: Any
+    start: int
 
 
 def _deepest(text: str) -> int:
@@ -59,22 +69,22 @@ def _deepest(text: str) -> int:
     return most
 
 
-def _strict(text: str) -> Iterator[tuple[Any, int]]:
-    """Lists and objects with their lengths, none inside another."""
+def _strict(text: str) -> Iterator[_Whole]:
+    """Lists and objects, none inside another."""
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    end = tried = 0
+    end = failed = 0
     for found in _STARTS.finditer(text):
         if found.start() < end:
             continue
-        if (tried := tried + 1) > STARTS:
-            return
         try:
             value, end = decoder.raw_decode(text, found.start())
         except ValueError:  # also an integer of thousands of digits
+            if (failed := failed + 1) > STARTS:
+                return
             continue
         except RecursionError:
             return
-        yield value, end - found.start()
+        yield _Whole(value, found.start())
 
 
 def _no_constant(name: str) -> None:

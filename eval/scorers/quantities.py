@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-LONGEST_TEXT = 100_000
-"""Characters; what comes after is not looked at."""
+LONGEST_TEXT = 10_000
+"""Characters in which a number is looked for; what comes after is not looked at."""
 LARGEST = 1e12
 
 _TOKEN = re.compile(
@@ -211,14 +211,15 @@ def _says_half(tokens: Sequence[_Token], at: int) -> bool:
 
 
 def durations(text: str, bare_seconds: float = 1.0) -> list[Quantity]:
-    """Times in a text, in seconds: "1 h 2 min 3 s" is one; numbers with no unit of time only where no other is there.
+    """Times in a text, in seconds: "1 h 2 min 3 s" is one; beside them, numbers that nothing counted follows.
 
     Args:
         bare_seconds: what a number without a unit means; 60 where minutes were asked for.
     """
     found = list(_units_shared(text, quantities(text)))
     if timed := [_timed(q) for q in found if q.unit == "clock" or q.unit in SECONDS]:
-        return list(_added(text, timed))
+        bare = [replace(q, value=q.value * bare_seconds) for q in found if q.unit == "" and not q.weak]
+        return sorted([*_added(text, timed), *bare], key=lambda q: q.start)
     return [replace(q, value=q.value * bare_seconds, unit="") for q in _strong(found)]
 
 

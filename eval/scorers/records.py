@@ -11,6 +11,8 @@ from eval.scorers.from_json import json_in
 from eval.scorers.quantities import seconds_of
 
 T = TypeVar("T")
+LONGEST_LINES = 200_000
+"""Characters of an answer without JSON that is read line by line."""
 MOST = 100_000
 """Records of one answer that are looked at."""
 START = ("start", "starttime", "startseconds", "startsec", "begin", "onset", "from")
@@ -70,6 +72,6 @@ def text_of(record: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 def lines_of(text: str) -> Iterator[str]:
     """Lines without bullets and numbering."""
-    for line in text.splitlines()[:MOST]:
+    for line in text[:LONGEST_LINES].splitlines()[:MOST]:
         if plain := re.sub(r"^\s*(?:[-*•]\s+|\d{1,4}[.)]\s+)", "", line).strip():
             yield plain

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eval.harness.items import StructuredWant
-from eval.scorers.quantities import LONGEST_TEXT, durations
+from eval.scorers.quantities import durations
 from eval.scorers.records import Read, lines_of, objects_in, says_nothing, times_of
 
 Span = tuple[float, float]
@@ -57,7 +57,7 @@ def read_spans(text: str) -> Read[Span]:
             return Read([pair], rule)
     if says_nothing(text):
         return Read([], "nothing")
-    spans = [s for line in lines_of(text[:LONGEST_TEXT]) for s in spans_in_line(line)]
+    spans = [s for line in lines_of(text) for s in spans_in_line(line)]
     return Read(spans, "text") if spans else Read(None, rule)
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from eval.harness.items import StructuredWant
-from eval.scorers.quantities import LONGEST_TEXT, durations
+from eval.scorers.quantities import durations
 from eval.scorers.records import Read, field_of, lines_of, objects_in, text_of, times_of
 from eval.scorers.spans import Tally
 from eval.text import simple
@@ -28,7 +28,7 @@ def read_words(text: str) -> Read[Word]:
         words = [w for w in map(_word, found) if w]
         if words or not found:
             return Read(words, rule, len(found) - len(words))
-    words = [w for line in lines_of(text[:LONGEST_TEXT]) if (w := _line(line))]
+    words = [w for line in lines_of(text) if (w := _line(line))]
     return Read(words, "text") if words else Read(None, rule)
 
 

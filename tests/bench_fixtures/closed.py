@@ -67,7 +67,7 @@ def vocalsound(folder: Path) -> None:
     codes = [(n, f"/m/{n}", label) for n, label in enumerate(_VOCAL)]
     write_table(folder / "class_labels_indices_vs.csv", codes, ("index", "mid", "display_name"))
     files = {"f0003_0_cough.wav": "/m/2", "m0084_0_throatclearing.wav": "/m/3"}
-    data = [{"wav": f"/somewhere/audio_16k/{file}", "labels": code} for file, code in files.items()]
+    data = [{"wav": f"somewhere/audio_16k/{file}", "labels": code} for file, code in files.items()]
     write_json(folder / "datafiles/te.json", {"data": data})
     sounds(folder / "audio_16k", files)
 

@@ -169,7 +169,7 @@ def compa(part: str, folder: Path) -> None:
 def compa_r(folder: Path) -> None:
     rows = [
         {
-            "audio_id": f"/data/{n}.wav", "caption": "A busy street.", "timestamp_events": "(horn, 0.1-0.2)",
+            "audio_id": f"somewhere/{n}.wav", "caption": "A busy street.", "timestamp_events": "(horn, 0.1-0.2)",
             "instruction_output": [{"instruction": f"Why {k}?", "output": "Because of the horn."} for k in range(n)],
         }
         for n in (1, 2)
