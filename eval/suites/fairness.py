@@ -124,7 +124,7 @@ def _behind(rows: Sequence[Row]) -> str:
 
 def _gap(tag: str, groups: dict[str, list[Row]]) -> Measure:
     means = {k: figures.mean_of(own).value for k, own in groups.items()}
-    best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+    best, worst = max(means, key=means.__getitem__), min(reversed(means), key=means.__getitem__)
     note = f"{best} against {worst}; {_behind(groups[best])} against {_behind(groups[worst])}"
     return Measure(f"{tag}.gap", f"{tag}: gap", _difference(groups[best], groups[worst]), note=note, better=-1)
 

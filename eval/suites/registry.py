@@ -65,8 +65,8 @@ SUITES: dict[str, Suite] = {
             "One sound hidden in recordings of 10 s to 1 h: which it is and when it is heard.", "650 MB",
         ),
         Suite(
-            "fairness", "eval.suites.fairness", 480,
-            "Speech by language, and by sex where the catalogue says it; gaps between groups.", "50 MB",
+            "fairness", "eval.suites.fairness", 1000,
+            "Speech by language, and by sex where the catalogue says it; gaps between groups.", "80 MB",
         ),
     )
 }  # fmt: skip
