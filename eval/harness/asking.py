@@ -114,7 +114,7 @@ def answer_key(
     said = [(m.role, m.content) for m in item.messages]
     clips = [_clip(c, hashes) for c in item.audios]
     made = [asking.tokens_for(item), asking.temperature, asking.seed]
-    long = [asking.long, asking.to_dict()["max_audio_seconds"]] if clips else []
+    long = [asking.long, repr(asking.max_audio_seconds)] if clips else []
     parts = [KEY_FORMAT, identity, said, clips, made, long, _digest(candidates), sound]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

@@ -19,7 +19,7 @@ from eval.harness.runs import Run
 from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on, waits
 from eval.harness.store import replace_bytes
 from eval.kinds import KINDS
-from eval.kinds.base import Measure, Row, Surroundings
+from eval.kinds.base import Headed, Measure, Row, Surroundings
 from eval.metrics import share
 from eval.results import finite
 from eval.suites import registry as suites
@@ -136,7 +136,8 @@ def _by_tag(rows: Sequence[Row], run: Run, seen: frozenset[str] | None) -> dict[
 
 def _both(rows: list[Row], around: Surroundings, kinds: Kinds) -> list[dict[str, Any]]:
     """The two rules, or what the kind has in their place."""
-    measures = kind_of(rows[0].item, kinds).measures(rows, around)
+    kind = kind_of(rows[0].item, kinds)
+    measures = kind.headline(rows, around) if isinstance(kind, Headed) else kind.measures(rows, around)
     return [as_dict(m) for m in [m for m in measures if m.key in BOTH] or measures[:2]]
 
 

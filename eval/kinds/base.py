@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from eval.harness.answers import Answered, Judged, Scored
 from eval.harness.items import Item
@@ -69,6 +69,14 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """A kind whose two rules cost less than all of its measures: categories and baselines ask for them alone."""
+
+    def headline(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+        """What `measures` has under `official` and `robust`."""
 
 
 class Kind(Protocol):

@@ -130,6 +130,10 @@ class Label:
                 found += _column_measures(column, own, around)
         return found
 
+    def headline(self, rows: Sequence[Row], around: Surroundings) -> list[Measure]:
+        """The two rules alone, for many subsets."""
+        return [*official_measures(rows, around), *official_together(rows, around), _robust_share(rows)]
+
     def tables(self, rows: Sequence[Row], around: Surroundings) -> list[Table]:
         own = _headline(rows)
         return [t for t in (confusions(own), frequencies(own)) if t.rows]
@@ -186,13 +190,15 @@ def _headline(rows: Sequence[Row]) -> list[Row]:
 
 
 def _robust(rows: Sequence[Row]) -> list[Measure]:
+    own, first = _headline(rows), _robust_share(rows)
+    return [first, *_f1("robust", own, [r.scored.value["said"] for r in own], first.note)]
+
+
+def _robust_share(rows: Sequence[Row]) -> Measure:
     own = _headline(rows)
     note = "" if len(own) == len(rows) else "answers to the question with the list"
     right = share([bool(r.scored.robust) for r in own], _clusters(own))
-    return [
-        Measure("robust", "exact, or the only label held", right, note=note),
-        *_f1("robust", own, [r.scored.value["said"] for r in own], note),
-    ]
+    return Measure("robust", "exact, or the only label held", right, note=note)
 
 
 def _column_measures(column: str, rows: Sequence[Row], around: Surroundings) -> list[Measure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from eval.harness.answers import Judged
 from eval.harness.items import ChoiceWant, Item
@@ -20,12 +21,13 @@ def word_set_match(answer: str, said: str, choices: Sequence[str]) -> bool:
     (True, False)
     """
     wanted, found = _set(answer), _set(said)
-    others = set().union(*(_set(c) for c in choices)) - wanted
+    others = frozenset[str]().union(*(_set(c) for c in choices)) - wanted
     return bool(found) and wanted <= found and not found & others
 
 
-def _set(text: str) -> set[str]:
-    return set(_WORDS.findall(text.lower()))
+@lru_cache(maxsize=4096)
+def _set(text: str) -> frozenset[str]:
+    return frozenset(_WORDS.findall(text.lower()))
 
 
 def _one(item: Item, text: str | None, judged: Sequence[Judged], around: Surroundings) -> Verdict | None:
