@@ -202,7 +202,7 @@ def _lanes(evidence: Evidence | None, seconds: float) -> str:
         bars = "".join(
             _bar(part.start, part.end, seconds, f"speech: {part.text.strip()}") for part in evidence.segments
         )
-        lanes.append(_row("speech", f'<div class="alm-lane alm-lane-speech">{bars}</div>'))
+        lanes.append(_row("said", f'<div class="alm-lane alm-lane-speech">{bars}</div>'))
     return "".join(lanes)
 
 
