@@ -11,14 +11,16 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import assistant_double
+import engine_double
 
 from alm.cli import load_assistant
 from serve.chat.command import parse_auth
 from serve.chat.limits import ChatLimits
+from serve.chat.models import Models, Offer, Served
 from serve.chat.page import PageSettings, open_page
+from serve.engines.starting import start_engine
 
 
 def main() -> None:
@@ -29,8 +31,16 @@ def main() -> None:
     page = PageSettings(port=port, auth=auth, open_browser=False, feedback=Path("feedback.jsonl").absolute())
     most_turns = int(sys.argv[4]) if len(sys.argv) > 4 else 1000
     double = assistant_double.Assistant(delay_seconds=delay, most_turns=most_turns)
-    assistant: Any = load_assistant("tiny") if delay < 0 else double
-    open_page(assistant, limits, page)
+    models = real_models() if delay < 0 else engine_double.models(double, offers=("double", "other"))
+    open_page(models, limits, page)
+
+
+def real_models() -> Models:
+    def start(_: Offer) -> Served:
+        assistant = load_assistant("tiny")
+        return Served(assistant, start_engine("transformers", assistant, 4, 8))
+
+    return Models([Offer.of("tiny")], start)
 
 
 if __name__ == "__main__":

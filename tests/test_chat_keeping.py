@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import assistant_double
+import engine_double
 import pytest
 
 from alm.audio import load_audio, waveform_to_wav_bytes
@@ -24,6 +26,7 @@ from serve.chat.exchange import Imported, Known, read_conversation, row_of
 from serve.chat.feedback import FeedbackFile, entry_of
 from serve.chat.keeping import Keeping
 from serve.chat.limits import ChatLimits
+from serve.chat.models import Models, Offer, Served
 from serve.chat.sessions import Session, Sessions
 from serve.chat.turns import AnswerOptions, Turn, numbered, turn_at
 
@@ -33,7 +36,8 @@ TAB: Any = SimpleNamespace(session_hash="tab", username=None)
 def made(tmp_path: Path, most_turns: int = 1000, **limits: Any) -> Sessions:
     players = tmp_path / "players"
     players.mkdir(exist_ok=True)
-    return Sessions(assistant_double.Assistant(most_turns=most_turns), ChatLimits(**limits), players)  # type: ignore[arg-type]
+    models = engine_double.models(assistant_double.Assistant(most_turns=most_turns))
+    return Sessions(models, ChatLimits(**limits), players)
 
 
 def upload(tmp_path: Path, name: str = "a.wav", seconds: float = 1.0) -> Path:
@@ -68,7 +72,7 @@ def test_an_edit_keeps_the_recordings_and_drops_what_came_after(tmp_path: Path) 
     assert [t.question for t in session.turns] == ["Q1", "Q2 again"] and players(sessions) == 2
     assert turn.answer == "Turn 2: I was given 2.00 s. You asked: Q2 again"
     assert turn.notes == ["1 later question went with the edit."]
-    assert len(session.conversation.history) == 4
+    assert len(session.history()) == 4
     assert finish(sessions, session, session.edit(turn, "Last")).notes == []
 
 
@@ -80,7 +84,7 @@ def test_a_refused_edit_changes_nothing(text: str, message: str, tmp_path: Path)
     ask(sessions, session, "Q2")
     with pytest.raises(ConversationError, match=message):
         session.edit(session.turns[0], text)
-    assert [t.question for t in session.turns] == ["Q1", "Q2"] and len(session.conversation.history) == 4
+    assert [t.question for t in session.turns] == ["Q1", "Q2"] and len(session.history()) == 4
 
 
 def test_bubbles_are_found_by_their_place() -> None:
@@ -102,19 +106,19 @@ def test_the_oldest_turns_are_left_out_and_named(tmp_path: Path) -> None:
     assert turn.answer == "Turn 2: I was given 3.00 s. You asked: Q3"
     assert "no longer reads the oldest 1 question and 1 recording." in turn.notes[0]
     assert [number for _, _, number in numbered(session.turns)] == [None, 1, 2], "as the model counts them"
-    assert [m["content"] for m in session.conversation.history[::2]] == ["Q2", "Q3"]
+    assert [m["content"][-1]["text"] for m in session.history()[::2]] == ["Q2", "Q3"]
     assert session.undo() is turn and session.undo() is not None and session.undo() is not None
-    assert session.conversation.history == []
+    assert session.history() == []
 
 
 def test_a_question_that_is_too_long_by_itself_costs_no_memory(tmp_path: Path) -> None:
     sessions = made(tmp_path, most_turns=2)
     session = sessions.get("a")
     ask(sessions, session, "Q1")
-    sessions.assistant.most_turns = 0  # type: ignore[attr-defined]
+    engine_double.engine_of(sessions.models).assistant.most_turns = 0
     with pytest.raises(ContextError):
         ask(sessions, session, "Q2")
-    sessions.assistant.most_turns = 2  # type: ignore[attr-defined]
+    engine_double.engine_of(sessions.models).assistant.most_turns = 2
     assert not session.turns[0].forgotten
     assert ask(sessions, session, "Q3").answer.startswith("Turn 2")
 
@@ -158,6 +162,7 @@ def test_what_was_exported_is_imported(tmp_path: Path) -> None:
     assert [(t.question, t.answer) for t in imported.turns] == [(t.question, t.answer) for t in session.turns]
     assert [len(t.clips) for t in imported.turns] == [2, 0] and not imported.missing
     assert imported.system == "Be brief." and imported.open_question == ""
+    assert [t.model for t in imported.turns] == ["double", "double"]
 
 
 def test_missing_recordings_are_named_and_put_back(tmp_path: Path) -> None:
@@ -193,6 +198,7 @@ def test_an_open_question_goes_into_the_box(tmp_path: Path) -> None:
         ({"id": 1, "messages": []}, "'messages' is"),
         ({"id": 1, "messages": [{"role": "user", "content": "<audio>"}], "audios": []}, "1 <audio>"),
         ({"id": 1, "messages": [{"role": "user", "content": "x"}], "audios": ["a"], "sha256": [1]}, "list of 1 texts"),
+        ({"id": 1, "messages": [{"role": "user", "content": "x"}], "models": ["m"]}, "list of 0 texts"),
         ({"id": 1, "messages": [{"role": "user", "content": "x"}], "audios": ["a"] * 13}, "13 recordings; the limit"),
         ({"id": 1, "messages": [{"role": "user", "content": "x" * 2**20}]}, "larger than 1 MB"),
     ],
@@ -224,13 +230,14 @@ def test_a_thumb_is_a_line_with_hashes_and_settings(tmp_path: Path) -> None:
     _, session = conversation(tmp_path)
     file = FeedbackFile(tmp_path / "deep" / "feedback.jsonl")
     session.turns[0].rating = "up"
-    file.append(entry_of(session, session.turns[0], {"preset": "double", "adapter": None}, " good " + "x" * 2000))
+    file.append(entry_of(session, session.turns[0], engine_double.offer(), " good " + "x" * 2000))
     (line,) = file.path.read_text().splitlines()
     entry = json.loads(line)
     assert entry["rating"] == "up" and entry["reason"].startswith("good") and len(entry["reason"]) == 1000
     assert entry["sha256"] == [clip.waveform.sha256 for clip in session.clips]
     assert [m["role"] for m in entry["messages"]] == ["user", "assistant"], "up to the answer, not after"
     assert entry["settings"]["max_new_tokens"] == 256 and entry["usage"]["new_tokens"] and entry["preset"] == "double"
+    assert entry["model"] == "double" and entry["settings"]["temperature"] == 0.0
     assert "a.wav" not in line, "no names of files"
     assert file.path.stat().st_mode & 0o077 == 0, "for the owner alone"
 
@@ -304,29 +311,56 @@ def test_examples_are_small_licensed_recordings() -> None:
 # --- with the real model ---
 
 
-@pytest.mark.weights
-@pytest.mark.slow
-def test_the_real_conversation_is_edited_told_anew_and_cut(tmp_path: Path, weights: Any) -> None:
+@pytest.fixture(scope="module")
+def real(weights: Any) -> Iterator[Models]:
     from alm import load
+    from serve.engines.transformers import TransformersEngine
 
-    assistant = load("tiny")
+    models = Models([Offer.of("tiny")], lambda _: Served(made := load("tiny"), TransformersEngine(made, 4)))
+    yield models
+    models.close()
+
+
+def really(models: Models, tmp_path: Path) -> tuple[Sessions, Session]:
     players_folder = tmp_path / "players"
     players_folder.mkdir()
-    sessions = Sessions(assistant, ChatLimits(), players_folder)
-    session = sessions.get("a")
+    sessions = Sessions(models, ChatLimits(), players_folder)
+    return sessions, sessions.get("a")
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_a_second_turn_reads_only_what_is_new(tmp_path: Path, real: Models) -> None:
+    sessions, session = really(real, tmp_path)
+    first = ask(sessions, session, "What do you hear?", *EXAMPLES[0].paths, max_new_tokens=12)
+    second = ask(sessions, session, "And what else?", max_new_tokens=12)
+    assert first.usage is not None and second.usage is not None
+    assert second.usage.encoded_recordings == 0
+    assert second.usage.reused_tokens >= first.usage.prompt_tokens
+    other = sessions.get("b")
+    stranger = ask(sessions, other, "What do you hear?", *EXAMPLES[1].paths, max_new_tokens=4)
+    assert stranger.usage is not None and stranger.usage.reused_tokens < first.usage.prompt_tokens / 2, "control"
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_real_conversation_is_edited_told_anew_and_cut(tmp_path: Path, real: Models) -> None:
+    sessions, session = really(real, tmp_path)
+    assistant = real.get("tiny").assistant
     short: dict[str, Any] = {"max_new_tokens": 12}
     first = ask(sessions, session, "What do you hear?", *EXAMPLES[0].paths, **short)
     ask(sessions, session, "And what else?", **short)
     edited = finish(sessions, session, session.edit(first, "Is there a bird?"), **short)
-    assert edited.answer and len(session.turns) == 1 and len(session.conversation.history) == 2
+    assert edited.answer and len(session.turns) == 1 and len(session.history()) == 2
     imported = read_back(tmp_path, row_of(session.turns, session.id), known_of(session))
     session.replace(imported.turns)
     told = ask(sessions, session, "And rain?", *EXAMPLES[1].paths, **short)
-    assert told.usage is not None and len(session.conversation.history) == 4
-    full = told.usage.prompt_tokens
-    assistant.preset_config = replace(assistant.preset_config, context_tokens=full - 20)
+    assert told.usage is not None and len(session.history()) == 4
+    full, whole = told.usage.prompt_tokens, assistant.preset_config
+    assistant.preset_config = replace(whole, context_tokens=full - 20)
     again = session.take_again()
     assert again is not None
     cut = finish(sessions, session, again, **short)
+    assistant.preset_config = whole
     assert cut.usage is not None and cut.usage.prompt_tokens < full and session.turns[0].forgotten
     assert "no longer reads the oldest 1 question and 1 recording" in cut.notes[0]

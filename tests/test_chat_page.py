@@ -139,8 +139,10 @@ def test_two_people_do_not_mix(browser: Browser, server: Server, clips: list[Pat
     second.ask("from the second")
     expect(first.bubbles("bot").last).to_contain_text("Turn 1: I was given 6.00 s.", timeout=STREAM_MS)
     expect(first.bubbles("bot").last).to_contain_text("word1")
-    first.stop.click()
     second.answered("Turn 1: I was given 2.00 s. You asked: from the second")
+    expect(first.stop).to_be_visible()  # the long answer, begun before, is still being written
+    first.stop.click()
+    expect(first.send).to_be_visible(timeout=SOON_MS)
     assert "second" not in first.bubbles("bot").last.inner_text()
     assert len(server.players) == 2
     for context in contexts:

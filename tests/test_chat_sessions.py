@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import assistant_double
+import engine_double
 import numpy as np
 import pytest
 import soundfile as sf
@@ -19,14 +20,16 @@ from serve.chat import cards, pictures
 from serve.chat.limits import ChatLimits
 from serve.chat.sessions import Session, Sessions
 from serve.chat.turns import AnswerOptions, Turn
+from serve.engines.jobs import QueueFullError
 
 OPTIONS = AnswerOptions()
 
 
-def made(tmp_path: Path, delay: float = 0.0, **limits: Any) -> Sessions:
+def made(tmp_path: Path, delay: float = 0.0, engine: dict[str, Any] | None = None, **limits: Any) -> Sessions:
     players = tmp_path / "players"
     players.mkdir(exist_ok=True)
-    return Sessions(assistant_double.Assistant(delay), ChatLimits(**limits), players)  # type: ignore[arg-type]
+    models = engine_double.models(assistant_double.Assistant(delay), **(engine or {}))
+    return Sessions(models, ChatLimits(**limits), players)
 
 
 def upload(tmp_path: Path, name: str = "a.wav", seconds: float = 1.0) -> Path:
@@ -76,20 +79,24 @@ def test_evidence_can_be_switched_off(tmp_path: Path) -> None:
     sessions = made(tmp_path)
     session = sessions.get("a")
     turn = ask(sessions, session, "What?", upload(tmp_path), options=AnswerOptions(evidence=False))
-    assert turn.clips[0].evidence is None and not session.conversation.use_evidence
+    assert turn.clips[0].evidence is None
+    assert engine_double.engine_of(sessions.models).jobs[-1].evidence is False
     assert "evidence is off" in cards.recordings_panel(session.turns)
     again = ask(sessions, session, "What?", upload(tmp_path), options=AnswerOptions(evidence=True))
     assert again.clips[0].evidence is not None
 
 
 def test_stop_keeps_what_was_said(tmp_path: Path) -> None:
-    sessions = made(tmp_path)
+    sessions = made(tmp_path, delay=0.01)
     session = sessions.get("a")
     turn = session.take("a long one", [])
+    told = []
     for so_far in sessions.answer(session, turn, OPTIONS):
+        told.append(so_far)
         if "word3" in so_far:
-            session.stop.set()
-    assert turn.state == "cancelled" and turn.answer.endswith("word3")
+            session.stop()
+    assert turn.state == "cancelled" and "word3" in turn.answer and "word99" not in turn.answer
+    assert turn.answer == told[-1], "nothing is lost of what was said, and nothing is added"
     assert "(stopped)" in cards.chat_messages(session.turns)[-1]["content"]
     assert ask(sessions, session, "And now?").answer.startswith("Turn 2"), "the conversation goes on"
 
@@ -98,9 +105,9 @@ def test_stop_before_the_first_word_takes_the_question_back(tmp_path: Path) -> N
     sessions = made(tmp_path)
     session = sessions.get("a")
     turn = session.take("What?", [upload(tmp_path)])
-    session.stop.set()
+    session.stop()
     assert list(sessions.answer(session, turn, OPTIONS)) == []
-    assert session.turns == [] and session.conversation.history == [] and players(sessions) == 0
+    assert session.turns == [] and session.history() == [] and players(sessions) == 0
     assert ask(sessions, session, "What?", upload(tmp_path)).answer.startswith("Turn 1: I was given 1.00 s")
 
 
@@ -129,11 +136,11 @@ def test_retry_and_undo(tmp_path: Path) -> None:
         with pytest.raises(ConversationError, match="not finished"):
             session.take("Third", [])
     assert [turn.question for turn in session.turns] == ["First", "Second"]
-    assert again.answer.startswith("Turn 2: I was given 1.00 s") and len(session.conversation.history) == 4
+    assert again.answer.startswith("Turn 2: I was given 1.00 s") and len(session.history()) == 4
     taken = session.undo()
     assert taken is not None and taken.question == "Second" and taken.clips[0].upload.name == "b.wav"
-    assert len(session.conversation.history) == 2 and players(sessions) == 1
-    assert session.undo() is not None and session.undo() is None and session.conversation.history == []
+    assert len(session.history()) == 2 and players(sessions) == 1
+    assert session.undo() is not None and session.undo() is None and session.history() == []
 
 
 # --- bad input ---
@@ -203,43 +210,123 @@ def test_limits_must_be_positive(name: str) -> None:
 # --- several people ---
 
 
-def test_two_people_at_once_do_not_mix(tmp_path: Path) -> None:
-    sessions = made(tmp_path, delay=0.002)
-    turns: dict[str, list[Turn]] = {"a": [], "b": []}
+def talks(sessions: Sessions) -> tuple[dict[str, list[str]], list[str]]:
+    """Answers and failures of two people who ask at the same time, long and short questions."""
+    answers: dict[str, list[str]] = {"a": [], "b": []}
     failures: list[str] = []
+    ready = threading.Barrier(2)
 
     def talk(key: str, seconds: float) -> None:
-        for round_number in range(3):
+        for number in range(3):
+            ready.wait(30)
             try:
                 ask(sessions, sessions.get(key), "please explode")
             except RuntimeError:
                 failures.append(key)
-            file = upload(tmp_path, f"{key}{round_number}.wav", seconds)
-            turns[key].append(ask(sessions, sessions.get(key), f"{key}{round_number}", file))
+            file = upload(sessions.folder.parent, f"{key}{number}.wav", seconds)
+            answers[key].append(ask(sessions, sessions.get(key), f"{key}{number}", file).answer)
 
     threads = [threading.Thread(target=talk, args=pair) for pair in (("a", 1.0), ("b", 2.0))]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
-    for key, seconds in (("a", "1.00"), ("b", "2.00")):
-        wanted = [f"Turn {i + 1}: I was given {seconds} s. You asked: {key}{i}" for i in range(3)]
-        assert [turn.answer for turn in turns[key]] == wanted
-    assert sorted(failures) == ["a"] * 3 + ["b"] * 3
-    assert sessions.assistant.most_at_once == 1, "one answer at a time"  # type: ignore[attr-defined]
+        thread.join(60)
+    return answers, sorted(failures)
+
+
+def expected(key: str, seconds: str) -> list[str]:
+    return [f"Turn {i + 1}: I was given {seconds} s. You asked: {key}{i}" for i in range(3)]
+
+
+def test_two_people_at_once_do_not_mix(tmp_path: Path) -> None:
+    sessions = made(tmp_path, delay=0.02)
+    answers, failures = talks(sessions)
+    assert answers == {"a": expected("a", "1.00"), "b": expected("b", "2.00")}
+    assert failures == ["a"] * 3 + ["b"] * 3
+    assert engine_double.engine_of(sessions.models).most_at_once == 2, "they share steps"
+
+
+def test_an_engine_that_mixes_is_seen(tmp_path: Path) -> None:
+    """Control of the test before."""
+    answers, _ = talks(made(tmp_path, delay=0.02, engine={"mixes": True}))
+    assert answers != {"a": expected("a", "1.00"), "b": expected("b", "2.00")}
+
+
+@pytest.mark.parametrize(("rows", "first"), [(2, "b"), (1, "a")], ids=["two rows", "control: one row"])
+def test_a_long_answer_does_not_hold_up_another(rows: int, first: str, tmp_path: Path) -> None:
+    sessions = made(tmp_path, delay=0.002, engine={"rows": rows})
+    done: list[str] = []
+    slow = sessions.get("a")
+    running = sessions.answer(slow, slow.take("a long one", []), OPTIONS)
+    next(running)
+
+    def finish() -> None:
+        for _ in running:
+            pass
+        done.append("a")
+
+    reader = threading.Thread(target=finish)
+    reader.start()
+    ask(sessions, sessions.get("b"), "Short")
+    done.append("b")
+    reader.join(60)
+    assert done[0] == first and sorted(done) == ["a", "b"]
 
 
 def test_who_waits_can_stop_waiting(tmp_path: Path) -> None:
-    sessions = made(tmp_path, delay=0.01)
+    sessions = made(tmp_path, delay=0.05, engine={"rows": 1})
     slow, waiting = sessions.get("a"), sessions.get("b")
     running = sessions.answer(slow, slow.take("a long one", []), OPTIONS)
     next(running)
     turn = waiting.take("What?", [])
-    threading.Timer(0.1, waiting.stop.set).start()
-    started = time.monotonic()
+    threading.Timer(0.1, waiting.stop).start()
     assert list(sessions.answer(waiting, turn, OPTIONS)) == []
-    assert time.monotonic() - started < 2 and waiting.turns == [] and not waiting.busy
+    assert waiting.turns == [] and not waiting.busy
+    assert engine_double.engine_of(sessions.models).state().running == 1, "at once: the other is still answered"
     running.close()
+
+
+def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
+    sessions = made(tmp_path, delay=0.01, engine={"rows": 1, "most_waiting": 1})
+    engine = engine_double.engine_of(sessions.models)
+    slow, waiting, late = map(sessions.get, "abc")
+    running = sessions.answer(slow, slow.take("a long one", []), OPTIONS)
+    next(running)
+    held = sessions.answer(waiting, waiting.take("a long one", []), OPTIONS)
+    reader = threading.Thread(target=list, args=[held])
+    reader.start()
+    while not engine.state().waiting:
+        time.sleep(0.01)
+    with pytest.raises(QueueFullError) as caught:
+        ask(sessions, late, "What?", upload(tmp_path))
+    assert caught.value.seconds == 20.0 and late.turns == [] and not late.busy and players(sessions) == 0
+    waiting.stop()
+    reader.join(30)
+    running.close()
+    assert ask(sessions, late, "What?").answer.startswith("Turn 1"), "the place is free again"
+
+
+def test_another_try_draws_anew(tmp_path: Path) -> None:
+    sessions = made(tmp_path)
+    session = sessions.get("a")
+    for temperature in (0.7, 0.7, 0.0):
+        ask(sessions, session, "Say", options=AnswerOptions(temperature=temperature))
+    seeds = [job.sampling.seed for job in engine_double.engine_of(sessions.models).jobs]
+    assert seeds[0] != seeds[1] and seeds[2] == 0
+
+
+def test_an_answer_is_given_by_the_model_that_was_chosen(tmp_path: Path) -> None:
+    sessions = made(tmp_path, engine={"offers": ("double", "other")})
+    session = sessions.get("a")
+    assert ask(sessions, session, "First").model == "double" and not sessions.models.is_loaded("other")
+    turn = session.take("Second", [])
+    told = list(sessions.answer(session, turn, AnswerOptions(model="other")))
+    assert turn.model == "other" and told[0] == "", "a word before it is loaded"
+    jobs = engine_double.engine_of(sessions.models, "other").jobs
+    assert len(jobs) == 1 and len(jobs[0].messages) == 3, "it reads what the first one said"
+    with pytest.raises(ConfigError, match="no model <x> is offered"):
+        ask(sessions, session, "Third", options=AnswerOptions(model="<x>"))
+    assert len(session.turns) == 2 and not session.busy
 
 
 def test_the_oldest_conversation_makes_room(tmp_path: Path) -> None:
@@ -253,14 +340,13 @@ def test_the_oldest_conversation_makes_room(tmp_path: Path) -> None:
     sessions.get("b")
     assert sessions.find("a") is None and players(sessions) == 0, "its players are deleted, too"
     running = [sessions.answer(s, s.take("a long one", []), OPTIONS) for s in map(sessions.get, "bc")]
-    sessions.gate._lock.acquire()
-    for answer, session in zip(running, map(sessions.get, "bc"), strict=True):
-        threading.Timer(0.3, session.stop.set).start()
-        threading.Thread(target=list, args=[answer]).start()
-    time.sleep(0.1)
+    for answer in running:
+        next(answer)
     with pytest.raises(ConversationError, match="all 2 places"):
         sessions.get("d")
-    sessions.gate._lock.release()
+    for answer in running:
+        answer.close()
+    assert sessions.get("d"), "control"
 
 
 def test_a_question_whose_answer_was_never_begun_does_not_block(tmp_path: Path) -> None:

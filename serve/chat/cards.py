@@ -106,11 +106,10 @@ def _asked(turn: Turn) -> list[str]:
 
 
 def status(text: str, *, problem: bool = False) -> str:
-    """The line under the conversation, read out by screen readers when it changes."""
-    role = "alert" if problem else "status"
-    kind = " alm-problem" if problem else ""
+    """The line under the conversation; the page reads it out to those who do not see it (assets/page.js)."""
+    kind = ' alm-problem" role="alert' if problem else ""
     body = "<br>".join(escape(line) for line in printable(text).splitlines())
-    return f'<div class="alm-status{kind}" role="{role}">{body}</div>'
+    return f'<div class="alm-status{kind}">{body}</div>'
 
 
 def _indent_kept(line: str) -> str:
@@ -126,8 +125,9 @@ def _answer_text(turn: Turn) -> str:
     if turn.forgotten:
         parts.append("*(the model no longer reads this)*")
     if usage := turn.usage:
+        by = f"{literal(turn.model)} \u00b7 " if turn.model else ""
         parts.append(
-            f"<small>{usage.prompt_tokens} tokens read ({usage.audio_tokens} audio), {usage.new_tokens} written, "
+            f"<small>{by}{usage.prompt_tokens} tokens read ({usage.audio_tokens} audio), {usage.new_tokens} written, "
             f"{usage.seconds:.1f} s</small>"
         )
     return "\n\n".join(parts)
@@ -202,7 +202,7 @@ def _lanes(evidence: Evidence | None, seconds: float) -> str:
         bars = "".join(
             _bar(part.start, part.end, seconds, f"speech: {part.text.strip()}") for part in evidence.segments
         )
-        lanes.append(_row("speech", f'<div class="alm-lane alm-lane-speech">{bars}</div>'))
+        lanes.append(_row("said", f'<div class="alm-lane alm-lane-speech">{bars}</div>'))
     return "".join(lanes)
 
 

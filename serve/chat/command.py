@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,12 +12,24 @@ from alm.errors import ConfigError
 from alm.terminal import console, printable
 from alm.weights import home
 from serve.addresses import reached_by_others
+from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
 
 
 def chat(
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    offer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Further model to choose on the page: a preset, or PRESET:ADAPTER_FOLDER; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     evidence: EvidenceSwitch = None,
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help=ENGINE_HELP)] = "transformers",
+    cache_gigabytes: Annotated[float, typer.Option(min=0.1, help="Room for keys and values, with vllm.")] = 1.0,
+    rows: Annotated[int, typer.Option(min=1, help="Answers that are written in step.")] = 16,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 7860,
     share: Annotated[bool, typer.Option("--share", help="Make a public link through gradio.live.")] = False,
@@ -30,7 +42,7 @@ def chat(
     max_recordings: Annotated[int, typer.Option(min=1, help="Recordings in one conversation.")] = 12,
     max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one conversation.")] = 1800.0,
     max_conversations: Annotated[int, typer.Option(min=1, help="Conversations kept at a time.")] = 32,
-    max_queue: Annotated[int, typer.Option(min=1, help="Questions that may wait for the model.")] = 32,
+    max_queue: Annotated[int, typer.Option(min=1, help="Questions that may wait beside them.")] = 32,
     feedback: Annotated[
         str | None,
         typer.Option(
@@ -44,8 +56,10 @@ def chat(
     alm chat
     alm chat --port 8000 --no-browser
     alm chat --host 0.0.0.0 --auth me:secret --feedback off
+    alm chat --offer tiny:runs/mine
     """
     from serve.chat.limits import ChatLimits
+    from serve.chat.models import Models, Offer, Served
     from serve.chat.page import PageSettings, open_page
 
     limits = ChatLimits(
@@ -63,8 +77,14 @@ def chat(
         open_browser=browser,
         feedback=feedback_path(feedback),
     )
-    assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
-    open_page(assistant, limits, page)
+    check_engine(engine)
+
+    def start(chosen: Offer) -> Served:
+        assistant = load_assistant(chosen.preset, adapter=chosen.adapter, evidence=evidence)
+        return Served(assistant, start_engine(engine, assistant, rows, max_queue, cache_gigabytes))
+
+    offers = [Offer.of(preset, adapter), *map(Offer.parse, offer or ())]
+    open_page(Models(offers, start), limits, page)
 
 
 def feedback_path(text: str | None) -> Path | None:

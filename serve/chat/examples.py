@@ -27,6 +27,8 @@ EXAMPLES = (
     Example("Is there thunder or rain, and which comes first?", ("thunder.ogg",)),
     Example("Which of the two recordings holds a bird?", ("rain.ogg", "birds.ogg")),
     Example("Is this a clock or a dog?", ("clock.ogg",)),
+    Example("What is said, and when?", ("market.ogg",)),
+    Example("In which of the two does somebody speak?", ("clock.ogg", "market.ogg")),
 )
 
 

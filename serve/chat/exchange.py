@@ -1,7 +1,7 @@
 """A conversation as a file and back: one canonical row with the recordings' names and hashes, never their sound.
 
 The row is what `alm batch` and the training records use: `{"id", "messages", "audios"}`, `<audio>` in a user message
-for each recording. `sha256` stands beside `audios` in the same order.
+for each recording. `sha256` stands beside `audios` in the same order; `models` names what gave each answer.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def row_of(turns: Sequence[Turn], identity: str, system: str = "") -> dict[str, 
         "messages": messages,
         "audios": [name_of(clip) for clip in clips],
         "sha256": [hash_of(clip) for clip in clips],
+        "models": [turn.model for turn in told],
     }
 
 
@@ -93,6 +94,7 @@ def read_conversation(
     system = messages.pop(0)["content"] if messages[0]["role"] == "system" else ""
     clips = _clips(fields, known, folder, shown_name(path.name), limits)
     turns = _turns(messages, clips)
+    _name_models(turns, fields.get("models"), shown_name(path.name))
     if turns[-1].answered:
         return Imported(turns, system, "")
     last = turns.pop()
@@ -131,6 +133,17 @@ def _clips(
         hold(known[h].waveform, known[h].upload, folder) if h in known else MissingClip(shown_name(n), h[:64])
         for n, h in zip(names, hashes, strict=True)
     ]
+
+
+def _name_models(turns: Sequence[Turn], names: object, file: str) -> None:
+    """Note what gave each answer, where the file says it."""
+    answered = [turn for turn in turns if turn.answered]
+    if names is None:
+        return
+    if not isinstance(names, list) or len(names) != len(answered) or not all(isinstance(n, str) for n in names):
+        raise RecordError(f"{file}: 'models' must be a list of {len(answered)} texts, one for each answer")
+    for turn, name in zip(answered, names, strict=True):
+        turn.model = shown_name(name)
 
 
 def _turns(messages: Sequence[Mapping[str, str]], clips: Sequence[Clip]) -> list[Turn]:

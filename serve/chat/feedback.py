@@ -16,6 +16,7 @@ from serve.chat.exchange import row_of
 from serve.chat.turns import Turn
 
 if TYPE_CHECKING:
+    from serve.chat.models import Offer
     from serve.chat.sessions import Session
 
 _REASON_CHARACTERS = 1000
@@ -61,11 +62,11 @@ class FeedbackFile:
         os.fsync(handle)
 
 
-def entry_of(session: Session, turn: Turn, model: Mapping[str, Any], reason: str = "") -> dict[str, Any]:
+def entry_of(session: Session, turn: Turn, model: Offer | None, reason: str = "") -> dict[str, Any]:
     """What is kept of a thumb.
 
     Args:
-        model: preset and adapter.
+        model: what gave the answer; None if an imported file did not say it, or said one that is not offered.
     """
     place = session.turns.index(turn)
     row = row_of(session.turns[: place + 1], session.id, turn.options.system if turn.options else "")
@@ -77,8 +78,9 @@ def entry_of(session: Session, turn: Turn, model: Mapping[str, Any], reason: str
         "reason": reason.strip()[:_REASON_CHARACTERS],
         "messages": row["messages"],
         "sha256": row["sha256"],
-        "preset": model.get("preset"),
-        "adapter": model.get("adapter"),
+        "model": turn.model,
+        "preset": model.preset if model else None,
+        "adapter": str(model.adapter) if model and model.adapter else None,
         "settings": asdict(turn.options) if turn.options else None,
         "finish": turn.state,
         "usage": asdict(turn.usage) if turn.usage else None,

@@ -32,8 +32,6 @@ class Keeping:
     def __init__(self, sessions: Sessions, feedback: FeedbackFile | None) -> None:
         self.sessions = sessions
         self.feedback = feedback
-        info = sessions.assistant.info()
-        self._model = {"preset": sessions.assistant.preset, "adapter": info.get("adapter")}
 
     def add_buttons(self) -> None:
         """In the row of the page's buttons."""
@@ -120,7 +118,7 @@ class Keeping:
     def _keep(self, session: Session, turn: Turn, reason: str) -> tuple[Any, Any]:
         assert self.feedback is not None
         try:
-            self.feedback.append(entry_of(session, turn, self._model, reason))
+            self.feedback.append(entry_of(session, turn, self.sessions.models.offers.get(turn.model), reason))
         except AlmError as error:
             return _reason(False), status(str(error), problem=True)
         told = "Thank you; that was kept." if turn.rating else "The thumb was taken back."

@@ -41,7 +41,7 @@ class ChatLimits:
     max_idle_minutes: float = 120.0
     """A conversation unused for so long is dropped."""
     max_queue: int = 32
-    """Questions that may wait for the model."""
+    """Questions that may wait beside those that are being answered."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

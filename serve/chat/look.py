@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 if TYPE_CHECKING:
-    from alm.assistant import Assistant
+    from serve.chat.models import Offer
 
 
 def theme() -> gr.themes.Base:
@@ -19,21 +20,18 @@ def theme() -> gr.themes.Base:
     return gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=sans, font_mono=mono)
 
 
-def title(assistant: Assistant) -> str:
+def title(offers: Sequence[Offer]) -> str:
+    names = ", ".join(f"<b>{escape(offer.name)}</b>" for offer in offers)
     return (
         "<h1>alm</h1><p>Ask about recordings: what is heard, what is said, what differs. "
-        f"Model <b>{escape(assistant.preset)}</b>, on this machine.</p>"
+        f"Model{'s' if len(offers) > 1 else ''} {names}, on this machine.</p>"
     )
 
 
-def about(assistant: Assistant) -> str:
-    """What the settings show but cannot change."""
-    info = assistant.info()
-    schemes = {str(branch.get("scheme", "?")) for branch in info.get("fusion", [])}
-    rows = {"Preset": assistant.preset, "Fusion scheme": ", ".join(sorted(schemes)) or "unknown"}
-    limits = info.get("limits", {})
-    rows["Context"] = f"{limits.get('context_tokens', '?')} tokens"
-    cells = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in rows.items())
+def about(offer: Offer) -> str:
+    """What the settings say of a model."""
+    rows = {"Preset": offer.preset, "Fusion scheme": offer.scheme, "Context": f"{offer.context_tokens} tokens"}
+    cells = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in rows.items())
     return f'<dl class="alm-about">{cells}</dl>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -23,17 +24,18 @@ from serve.chat.feedback import FeedbackFile
 from serve.chat.keeping import Keeping
 from serve.chat.limits import ChatLimits
 from serve.chat.look import about, asset, head, theme, title
+from serve.chat.models import Models
 from serve.chat.security import SecurityHeaders
 from serve.chat.sessions import Session, Sessions
 from serve.chat.tabs import Updates, key_of, nothing, refused, unchanged
 from serve.chat.turns import AnswerOptions, Turn, turn_at
-
-if TYPE_CHECKING:
-    from alm.assistant import Assistant
+from serve.engines.jobs import QueueFullError
 
 _LOG = logging.getLogger(__name__)
 _AUDIO_TYPES = ["audio", ".opus", ".amr", ".gsm", ".g722", ".ulaw", ".alaw", ".caf", ".w64", ".au", ".mka"]
 _DROPPED = "Your conversation was closed because it was unused for long or room was needed. A new one begins."
+_THREADS = 40
+"""For all that is no answer: clicks, uploads, files."""
 _EMPTY_BOX: dict[str, Any] = {"text": "", "files": []}
 
 
@@ -61,15 +63,15 @@ class ChatPage:
         with gr.Blocks(
             title="alm", analytics_enabled=False, fill_height=False, delete_cache=(600, idle)
         ) as self.blocks:
-            gr.HTML(title(sessions.assistant), elem_id="title")
+            gr.HTML(title(list(sessions.models.offers.values())), elem_id="title")
             with gr.Row(equal_height=False):
                 with gr.Column(scale=3, min_width=280, elem_id="talk"):
                     self._add_conversation(limits)
-                    self._add_settings(sessions.assistant, limits)
+                    self._add_settings(sessions.models, limits)
                 with gr.Column(scale=2, min_width=280):
                     self.panel = gr.HTML(recordings_panel([]), elem_id="recordings", label="Recordings")
             self._connect()
-        self.blocks.queue(max_size=limits.max_queue, default_concurrency_limit=4)
+        self.blocks.queue(max_size=4 * limits.max_conversations, default_concurrency_limit=4)
 
     def _add_conversation(self, limits: ChatLimits) -> None:
         self.chatbot = gr.Chatbot(
@@ -105,10 +107,21 @@ class ChatPage:
             self.keeping.add_buttons()
         self.keeping.add_reason()
 
-    def _add_settings(self, assistant: Assistant, limits: ChatLimits) -> None:
+    def _add_settings(self, models: Models, limits: ChatLimits) -> None:
+        first = models.first
         with gr.Accordion("Settings", open=False, elem_id="settings"):
+            self.model = gr.Dropdown(
+                [(offer.label, name) for name, offer in models.offers.items()],
+                value=first.name,
+                label="Model",
+                info="Each answer is given by the model that is chosen when it is asked for.",
+                filterable=False,
+                interactive=True,
+                elem_id="model",
+            )
+            self.about = gr.HTML(about(first), elem_id="about")
             self.evidence = gr.Checkbox(
-                assistant.use_evidence,
+                models.get(first.name).assistant.use_evidence,
                 label="Evidence",
                 info="Events and transcript are given to the language model as text, too.",
                 elem_id="evidence",
@@ -133,13 +146,14 @@ class ChatPage:
                 max_length=limits.max_system_characters,
                 elem_id="system",
             )
-            gr.HTML(about(assistant), elem_id="about")
 
     def _connect(self) -> None:
         shown = [self.box, self.chatbot, self.panel, self.status]
-        options = [self.evidence, self.max_new_tokens, self.temperature, self.system]
+        options = [self.evidence, self.max_new_tokens, self.temperature, self.system, self.model]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        model: dict[str, Any] = {**quiet, "concurrency_limit": 1, "concurrency_id": "model"}
+        # As many as there can be: a conversation has one answer at a time, and the engine bounds how many wait.
+        most = self.sessions.limits.max_conversations
+        model: dict[str, Any] = {**quiet, "concurrency_limit": most, "concurrency_id": "answers"}
         self.box.submit(self.on_submit, [self.box], shown, **quiet).then(self.on_answer, options, shown, **model)
         self.retry.click(self.on_retry, None, shown, **quiet).then(self.on_answer, options, shown, **model)
         self.chatbot.edit(self.on_edit, None, shown, **quiet).then(self.on_answer, options, shown, **model)
@@ -148,6 +162,7 @@ class ChatPage:
         self.clear.click(self.on_clear, None, shown, **quiet)
         self.chatbot.clear(self.on_clear, None, shown, **quiet)
         self.box.stop(self.on_stop, None, None, queue=False, **quiet)
+        self.model.change(self.on_model, [self.model], [self.about], **quiet)
         self.blocks.unload(self.on_unload)
         self.keeping.connect(self.chatbot, self.box, self.system, shown, **quiet)
 
@@ -189,7 +204,7 @@ class ChatPage:
         return {"text": example.question, "files": [str(path) for path in example.paths]}
 
     def on_answer(
-        self, evidence: bool, max_new_tokens: float, temperature: float, system: str, request: gr.Request
+        self, evidence: bool, max_new_tokens: float, temperature: float, system: str, model: str, request: gr.Request
     ) -> Iterator[Updates]:
         """Stream the answer to the question that waits, if one does."""
         session = self._session(request)
@@ -198,10 +213,12 @@ class ChatPage:
             yield unchanged()  # Gradio empties the outputs of a generator that yields nothing
             return
         told = (system or "").strip()[: session.limits.max_system_characters]
-        options = AnswerOptions(evidence, int(max_new_tokens), float(temperature), told)
+        options = AnswerOptions(evidence, int(max_new_tokens), float(temperature), told, model or "")
         answer = self.sessions.answer(session, turn, options)
         try:
-            yield from self._streaming(session, answer, request)
+            yield from self._streaming(session, turn, answer, request)
+        except QueueFullError as full:
+            yield self._taken_back(session, turn, request, error=_busy(full))
         except AlmError as error:
             yield self._taken_back(session, turn, request, error=str(error))
         except Exception:
@@ -219,7 +236,11 @@ class ChatPage:
         """End the answer; the stream notices within a token."""
         session = self._session(request)
         if session is not None:
-            session.stop.set()
+            session.stop()
+
+    def on_model(self, name: str) -> str:
+        """Tell about the model that was chosen; it is loaded when it is asked."""
+        return about(self.sessions.models.offers[name])
 
     def on_undo(self, request: gr.Request) -> Updates:
         """Take back the last question and put it into the box again."""
@@ -246,7 +267,9 @@ class ChatPage:
         """False once the conversation was cleared: a late piece must not bring it back."""
         return self._session(request) is session
 
-    def _streaming(self, session: Session, answer: Iterator[str], request: gr.Request) -> Iterator[Updates]:
+    def _streaming(
+        self, session: Session, turn: Turn, answer: Iterator[str], request: gr.Request
+    ) -> Iterator[Updates]:
         with_evidence = -1
         for _ in answer:
             if not self._is_current(session, request):
@@ -254,7 +277,12 @@ class ChatPage:
             known = sum(clip.evidence is not None for clip in session.clips)
             panel = gr.skip() if known == with_evidence else recordings_panel(session.turns, listening=True)
             with_evidence = known
-            yield (gr.skip(), chat_messages(session.turns), panel, status("Answering\u2026"))
+            yield (gr.skip(), chat_messages(session.turns), panel, status(self._doing(turn)))
+
+    def _doing(self, turn: Turn) -> str:
+        if not self.sessions.models.is_loaded(turn.model):
+            return f"Loading {turn.model}: nobody has used it yet, so this takes a moment\u2026"
+        return "Answering\u2026" if turn.answer else "Listening\u2026"
 
     def _ended(self, session: Session, turn: Turn, request: gr.Request) -> Updates:
         if not turn.answered or not self._is_current(session, request):
@@ -297,8 +325,8 @@ class ChatPage:
         return self._bubbles(session), recordings_panel(session.turns)
 
 
-def open_page(assistant: Assistant, limits: ChatLimits, page: PageSettings) -> None:
-    """Serve the page until it is interrupted; everything that was uploaded is deleted at the end.
+def open_page(models: Models, limits: ChatLimits, page: PageSettings) -> None:
+    """Serve the page until it is interrupted; at the end everything that was uploaded is deleted, and engines close.
 
     Raises:
         ConfigError: the port is taken, or the address cannot be listened on.
@@ -307,13 +335,14 @@ def open_page(assistant: Assistant, limits: ChatLimits, page: PageSettings) -> N
         uploads, players = Path(folder, "uploads"), Path(folder, "players")
         players.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-        sessions = Sessions(assistant, limits, players)
+        sessions = Sessions(models, limits, players)
         chat = ChatPage(sessions, FeedbackFile(page.feedback) if page.feedback else None)
         signal.signal(signal.SIGTERM, _interrupted)  # or the recordings would stay behind
         try:
             _launch(chat.blocks, limits, page, players)
         finally:
             sessions.close_all()
+            models.close()
 
 
 def _launch(blocks: gr.Blocks, limits: ChatLimits, page: PageSettings, players: Path) -> None:
@@ -326,6 +355,7 @@ def _launch(blocks: gr.Blocks, limits: ChatLimits, page: PageSettings, players: 
             inbrowser=page.open_browser,
             max_file_size=limits.max_file_megabytes * 2**20,
             allowed_paths=[str(players), str(FOLDER)],
+            max_threads=_THREADS + limits.max_conversations,
             state_session_capacity=4 * limits.max_conversations,
             run_history=False,
             footer_links=[],
@@ -378,6 +408,11 @@ def _refilled(turn: Turn) -> Any:
 
 def _no_bubbles() -> Any:
     return gr.Chatbot(value=[], feedback_value=[])
+
+
+def _busy(full: QueueFullError) -> str:
+    seconds = math.ceil(full.seconds)
+    return f"Many people are asking at the moment. Your question is still here: send it again in about {seconds} s."
 
 
 def _expired(turn: Turn) -> str:

@@ -1,69 +1,53 @@
 """Conversations of the chat page, one per browser tab, kept on the server within bounds.
 
 Nothing here knows Gradio: a tab is a key, a question is text and paths of uploads, an answer is an iterator of
-pieces. What the page shows is always drawn from a session's turns.
+pieces. What the page shows, and what the model reads, is always drawn from a session's turns; an answer is a job of an
+engine, so that several people are answered at the same time.
 """
 
 from __future__ import annotations
 
+import queue
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from alm.batching import Sampling
 from alm.errors import AlmError, ContextError, ConversationError
 from serve.chat.clips import Clip, HeardClip, delete, open_clip
 from serve.chat.limits import ChatLimits
+from serve.chat.models import Models, Served
 from serve.chat.turns import AnswerOptions, Turn
+from serve.engines.jobs import Ended, Engine, Event, Failed, Job, JobCancelledError, Piece
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
-    from alm.conversation import Conversation
 
 _DROPPED_KEYS_KEPT = 1000
-
-
-class ModelGate:
-    """Lets one answer at a time to the model, and gives up waiting when it is told to stop."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def enter(self, stop: threading.Event) -> Iterator[bool]:
-        """True inside when it is this caller's turn, False when `stop` was set before it came."""
-        while not (entered := self._lock.acquire(timeout=0.05)) and not stop.is_set():
-            pass
-        try:
-            yield entered
-        finally:
-            if entered:
-                self._lock.release()
 
 
 @dataclass
 class Session:
     """One conversation and its recordings."""
 
-    conversation: Conversation
     limits: ChatLimits
     folder: Path
     """Where the players' files lie."""
     turns: list[Turn] = field(default_factory=list)
     used: float = field(default_factory=time.monotonic)
-    stop: threading.Event = field(default_factory=threading.Event)
     busy: bool = False
     """While an answer is being made, or waits for the model."""
-    stale: bool = False
-    """The turns are not what the model's history holds; it is told anew before the next answer."""
     rated: Turn | None = None
     """The turn that got the last thumb."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    _stopped: bool = False
+    _job: Job | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def clips(self) -> list[HeardClip]:
@@ -77,6 +61,17 @@ class Session:
     @property
     def held_bytes(self) -> int:
         return sum(clip.waveform.samples.nbytes for clip in self.clips)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Messages that the model reads before the next question."""
+        return [m for turn in self.turns if turn.answered and not turn.forgotten for m in turn.messages()]
+
+    def stop(self) -> None:
+        """End the answer that is being made, or will be next; from any thread."""
+        with self._turn:
+            self._stopped, job = True, self._job
+        if job is not None:
+            job.cancel()
 
     def take(self, question: str, uploads: Sequence[Path]) -> Turn:
         """Check and decode a question's recordings and put it at the end, waiting for its answer.
@@ -101,7 +96,6 @@ class Session:
         if self.busy or not self.turns:
             return None
         last = self.turns.pop()
-        self._forget_answer(last)
         return self._begin(Turn(last.question, last.recordings))
 
     def edit(self, turn: Turn, question: str) -> Turn:
@@ -114,7 +108,6 @@ class Session:
         later = self.turns[self.turns.index(turn) + 1 :]
         for gone in reversed([turn, *later]):
             self.turns.remove(gone)
-            self._forget_answer(gone)
             delete(gone.recordings if gone is not turn else ())
         fresh = Turn(question.strip(), turn.recordings)
         if later:
@@ -122,12 +115,12 @@ class Session:
         return self._begin(fresh)
 
     def replace(self, turns: list[Turn]) -> None:
-        """Put other turns in place of these; what was heard of their recordings is told to the model later."""
+        """Put other turns in place of these."""
         delete(self.clips)
-        self.turns, self.stale = turns, True
+        self.turns = turns
         self.used = time.monotonic()
 
-    def answer(self, turn: Turn, options: AnswerOptions, assistant: Assistant) -> Generator[str, None, None]:
+    def answer(self, turn: Turn, options: AnswerOptions, models: Models) -> Generator[str, None, None]:
         """The answer so far, again and again; the turn holds the rest of what is known.
 
         Closing the generator ends the answer as `stop` does. A question that fails, or is stopped before the
@@ -135,18 +128,19 @@ class Session:
         notes say so.
 
         Raises:
-            AlmError: as `Conversation.stream`.
+            AlmError: the model cannot be loaded, or not answer this.
+            QueueFullError: too many others wait already.
         """
-        stop = self.stop
-        turn.options = options
+        turn.options, turn.model = options, options.model or models.first.name
         try:
-            yield from self._heard(options, assistant)
-            if self.stale:
-                self._retell(assistant)
-            self.conversation.system = options.system or None
-            yield from self._fitted(turn, options, stop, assistant)
+            if not models.is_loaded(turn.model):
+                yield ""  # this will take a while
+            served = models.get(turn.model)
+            yield from self._heard(options, served.assistant)
+            yield from self._fitted(turn, options, served)
+        except JobCancelledError:
+            pass  # stopped before the first word
         finally:
-            stop.set()
             if not turn.answered:
                 self.withdraw(turn)
 
@@ -161,13 +155,12 @@ class Session:
         if self.busy or not self.turns:
             return None
         turn = self.turns.pop()
-        self._forget_answer(turn)
         delete(turn.recordings)
         return turn
 
     def close(self) -> None:
         """End what is going on and delete the players' files."""
-        self.stop.set()
+        self.stop()
         delete(self.clips)
         self.turns.clear()
 
@@ -191,7 +184,8 @@ class Session:
 
     def _begin(self, turn: Turn) -> Turn:
         self.turns.append(turn)
-        self.stop = threading.Event()
+        with self._turn:
+            self._stopped, self._job = False, None
         self.used = time.monotonic()
         return turn
 
@@ -228,95 +222,80 @@ class Session:
         for turn in self.turns:
             for place, missing in enumerate(turn.recordings):
                 if not isinstance(missing, HeardClip) and missing.sha256 == clip.waveform.sha256:
-                    turn.recordings[place], self.stale = clip, True
+                    turn.recordings[place] = clip
                     asking.notes.append(f"{clip.waveform.source} is back in its place.")
                     return True
         return False
 
     def _heard(self, options: AnswerOptions, assistant: Assistant) -> Iterator[str]:
         """Evidence of new recordings, shown before the first word of the answer."""
-        if options.evidence is not None:
-            self.conversation.use_evidence = options.evidence
-        for clip in self.clips if self.conversation.use_evidence else ():
-            if clip.evidence is None and not self.stop.is_set():
+        wanted = assistant.use_evidence if options.evidence is None else options.evidence
+        for clip in self.clips if wanted else ():
+            if clip.evidence is None and not self._stopped:
                 clip.evidence = assistant.analyse(clip.waveform)
                 yield ""
 
-    def _retell(self, assistant: Assistant) -> None:
-        """Begin the model's history anew with the turns that it should read."""
-        chat = assistant.conversation(self.conversation.system, self.conversation.use_evidence)
-        for turn in self.turns:
-            if turn.answered and not turn.forgotten:
-                for message in turn.messages():
-                    chat.remember(message)
-        self.conversation, self.stale = chat, False
-
-    def _fitted(
-        self, turn: Turn, options: AnswerOptions, stop: threading.Event, assistant: Assistant
-    ) -> Iterator[str]:
+    def _fitted(self, turn: Turn, options: AnswerOptions, served: Served) -> Iterator[str]:
         """The answer; while the conversation is too long, its oldest turn is left out."""
         left_out: list[Turn] = []
-        while True:
-            try:
-                yield from self._streamed(turn, options, stop)
-                break
-            except ContextError:
-                oldest = next((t for t in self.turns if t.answered and not t.forgotten), None)
-                if oldest is None:  # the question alone is too long: the others were not in its way
-                    for other in left_out:
-                        other.forgotten, self.stale = False, True
-                    raise
-                oldest.forgotten = True
-                left_out.append(oldest)
-                self._retell(assistant)
-        if left_out:
-            turn.notes.append(_left_out(left_out))
-
-    def _streamed(self, turn: Turn, options: AnswerOptions, stop: threading.Event) -> Iterator[str]:
-        chat = self.conversation
-        before = chat.last
-        waveforms = [clip.waveform for clip in turn.clips]
-        if stop.is_set():
-            return
-        pieces = chat.stream(
-            turn.question,
-            audio=waveforms,
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
-            stop=stop,
-        )
         try:
-            for piece in pieces:
-                turn.answer += piece
+            while True:
+                try:
+                    yield from self._streamed(turn, options, served.engine)
+                    return
+                except ContextError:
+                    oldest = next((t for t in self.turns if t.answered and not t.forgotten), None)
+                    if oldest is None:
+                        raise
+                    oldest.forgotten = True
+                    left_out.append(oldest)
+        finally:
+            if turn.answered and left_out:
+                turn.notes.append(_left_out(left_out))
+            for other in () if turn.answered else left_out:
+                other.forgotten = False  # the question alone is too long, or was stopped: they were not in its way
+
+    def _streamed(self, turn: Turn, options: AnswerOptions, engine: Engine) -> Iterator[str]:
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        job = self._submitted(turn, options, engine, events)
+        event: Event = Piece("")
+        try:
+            while isinstance(event := events.get(), Piece):
+                turn.answer += event.text
                 yield turn.answer
         finally:
-            pieces.close()
-            self._settle(turn, before)
+            job.cancel()  # no effect once it is done
+            while isinstance(event, Piece):
+                event = events.get()
+            if isinstance(event, Ended):
+                _settle(turn, event)
+        if isinstance(event, Failed):
+            raise event.error
 
-    def _settle(self, turn: Turn, before: object) -> None:
-        """What the conversation says about the answer; a question that got none must not stay in it."""
-        last = self.conversation.last
-        if last is None or last is before:
-            if _waits_for_answer(self.conversation):
-                self.conversation.undo()
-            return
-        turn.answer, turn.usage, turn.asked = last.text, last.usage, last.asked
-        turn.state = last.finish if last.finish in ("stop", "length") else "cancelled"  # type: ignore[assignment]
-
-    def _forget_answer(self, turn: Turn) -> None:
-        """Undo in the model's history, too; turns go from the end."""
-        if turn.answered and not turn.forgotten and not self.stale:
-            self.conversation.undo()
+    def _submitted(
+        self, turn: Turn, options: AnswerOptions, engine: Engine, events: queue.SimpleQueue[Event]
+    ) -> Job:
+        """Raises: JobCancelledError, QueueFullError."""
+        system = [{"role": "system", "content": options.system}] if options.system else []
+        messages = [*system, *self.history(), turn.messages()[0]]
+        seed = secrets.randbelow(2**31) if options.temperature > 0 else 0  # another try says something else
+        sampling = Sampling(options.max_new_tokens, options.temperature, seed)
+        job = Job(messages, events.put, sampling, evidence=options.evidence)
+        with self._turn:
+            if self._stopped:
+                raise JobCancelledError("stopped before it was asked")
+            self._job = job
+        engine.submit(job)
+        return job
 
 
 class Sessions:
     """All conversations of the page, bounded in number, age and memory."""
 
-    def __init__(self, assistant: Assistant, limits: ChatLimits, folder: Path) -> None:
-        self.assistant = assistant
+    def __init__(self, models: Models, limits: ChatLimits, folder: Path) -> None:
+        self.models = models
         self.limits = limits
         self.folder = folder
-        self.gate = ModelGate()
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._dropped: OrderedDict[str, None] = OrderedDict()
@@ -337,7 +316,7 @@ class Sessions:
         with self._lock:
             if key not in self._open:
                 self._make_room(self.limits.max_conversations - 1)
-                self._open[key] = Session(self.assistant.conversation(), self.limits, self.folder)
+                self._open[key] = Session(self.limits, self.folder)
             self._open.move_to_end(key)
             self._drop_idle(key)
             return self._open[key]
@@ -359,18 +338,10 @@ class Sessions:
             self.close(key)
 
     def answer(self, session: Session, turn: Turn, options: AnswerOptions) -> Generator[str, None, None]:
-        """`Session.answer` behind the gate."""
+        """`Session.answer`, during which the conversation cannot make room for others."""
         session.busy, turn.state = True, "answering"
         try:
-            with self.gate.enter(session.stop) as entered:
-                if not entered:
-                    session.withdraw(turn)
-                    return
-                answer = session.answer(turn, options, self.assistant)
-                try:
-                    yield from answer
-                finally:
-                    answer.close()
+            yield from session.answer(turn, options, self.models)
         finally:
             session.busy, session.used = False, time.monotonic()
 
@@ -399,9 +370,12 @@ class Sessions:
             self._dropped.popitem(last=False)
 
 
-def _waits_for_answer(conversation: Conversation) -> bool:
-    history = conversation.history
-    return bool(history) and history[-1]["role"] == "user"
+def _settle(turn: Turn, ended: Ended) -> None:
+    """What the engine says about the answer; stopped before the first word it is none."""
+    answer = ended.answer
+    if answer.text or answer.finish in ("stop", "length"):
+        turn.answer, turn.usage, turn.asked = answer.text, answer.usage, answer.asked
+        turn.state = answer.finish if answer.finish in ("stop", "length") else "cancelled"  # type: ignore[assignment]
 
 
 def _left_out(turns: Sequence[Turn]) -> str:

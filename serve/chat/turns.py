@@ -26,6 +26,8 @@ class AnswerOptions:
     temperature: float = 0.0
     system: str = ""
     """Empty for the preset's own."""
+    model: str = ""
+    """Name of one that is offered; empty for the first."""
 
 
 @dataclass(eq=False)
@@ -41,6 +43,8 @@ class Turn:
     asked: tuple[Asked, ...] = ()
     options: AnswerOptions | None = None
     """As the answer was asked for; None after an import."""
+    model: str = ""
+    """Name of the one that gave the answer; empty where an imported file did not say it."""
     rating: Rating | None = None
     forgotten: bool = False
     """The model no longer reads it: the conversation became too long."""

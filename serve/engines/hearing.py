@@ -99,6 +99,7 @@ class Listener:
             waiting = self._undecoded()
             if self._closed or waiting >= self.most_waiting:
                 raise self._pace.refusal(waiting)
+            self._waiting = deque(other for other in self._waiting if not other.cancelled)
             self._waiting.append(job)
             self._news.notify_all()
 
@@ -109,7 +110,9 @@ class Listener:
             return self._undecoded()
 
     def _undecoded(self) -> int:
-        return len(self._waiting) + len(self._heard) + self._busy
+        """Those that were cancelled wait no more, even if nobody has put them away yet."""
+        waiting = sum(not job.cancelled for job in self._waiting)
+        return waiting + sum(not h.job.cancelled for h in self._heard) + self._busy
 
     @property
     def closed(self) -> bool:
@@ -130,7 +133,7 @@ class Listener:
                 return []
             found = [self._heard.popleft() for _ in range(min(most, len(self._heard)))]
             self._news.notify_all()
-        return [h for h in found if not h.job.cancelled]
+        return [h for h in found if h.job.claim()]
 
     def _enough(self, least: int) -> bool:
         return bool(self._heard) and (len(self._heard) >= least or not self._on_their_way())
@@ -145,7 +148,8 @@ class Listener:
             self._news.notify_all()
         self._thread.join()
         for job in [h.job for h in self._heard] + list(self._waiting):
-            job.tell(stopping())
+            if job.claim():
+                job.tell(stopping())
 
     def _run(self) -> None:
         while True:
@@ -168,7 +172,8 @@ class Listener:
         except Exception as error:  # one job must not take the others with it
             if not isinstance(error, AlmError):
                 _LOG.exception("a prompt could not be read")
-            job.tell(Failed(error))
+            if job.claim():
+                job.tell(Failed(error))
             return None
 
 

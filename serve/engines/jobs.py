@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ class QueueFullError(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"too many requests wait; try again in {seconds:.0f} s")
         self.seconds = seconds
+
+
+class JobCancelledError(Exception):
+    """The asker took the question back before anything was decoded."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,34 @@ class Job:
     messages: Sequence[dict[str, Any]]
     """Roles and content parts with opened recordings; the last one is the user's question."""
     tell: Callable[[Event], None]
-    """Called from the engine's thread; must not block."""
+    """Called from any thread; must not block. The last event is an end or an error, and comes once."""
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
     """The answer ends before the first of these."""
     evidence: bool | None = None
     came: float = field(default_factory=time.monotonic)
     cancelled: bool = False
+    claimed: bool = False
+    """An engine decodes it, and will tell its end."""
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any more."""
-        self.cancelled = True
+        """Nobody waits for the answer any more.
+
+        A job that nobody decodes yet is told [`JobCancelledError`] at once. One that is decoded ends with what was
+        said until then, and one that is done stays as it is.
+        """
+        with self._turn:
+            news, self.cancelled = not self.cancelled, True
+            told = news and not self.claimed
+        if told:
+            self.tell(Failed(JobCancelledError("the question was taken back before it was answered")))
+
+    def claim(self) -> bool:
+        """Take on the job's end: whoever gets True must tell it. False for a job that was cancelled before."""
+        with self._turn:
+            self.claimed = not self.cancelled
+            return self.claimed
 
 
 @dataclass(frozen=True)

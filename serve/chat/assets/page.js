@@ -59,9 +59,14 @@
     field.dispatchEvent(new Event("input", { bubbles: true }));
   };
 
-  // Gradio leaves the question's field without a name when its label is not shown.
+  // Gradio leaves the question's field without a name when its label is not shown. The status line is announced only if
+  // what holds it was there before its text.
   const nameField = () => {
+    const line = document.querySelector("#status:not([aria-live])");
+    if (line) { line.setAttribute("role", "status"); line.setAttribute("aria-live", "polite"); }
     document.querySelector("#question textarea:not([aria-label])")?.setAttribute("aria-label", "Question");
+    // Icons stand in buttons that have a name; without one of their own they are noise.
+    for (const icon of document.querySelectorAll("svg:not([aria-label], [aria-hidden])")) icon.ariaHidden = "true";
     for (const field of document.querySelectorAll("#conversation .edit-textarea")) unescapeField(field);
   };
   new MutationObserver(nameField).observe(document.documentElement, { childList: true, subtree: true });
