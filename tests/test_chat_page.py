@@ -20,7 +20,7 @@ from chat_browser import MARKS, PATIENCE, SOON_MS, STREAM_MS, TESTS, Chat, Serve
 from playwright.sync_api import Browser, BrowserContext, expect
 
 pytest_plugins = ["chat_browser"]
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.slow]
 
 
 def test_upload_ask_stream_ask_again_stop_and_clear(chat: Chat, server: Server, clips: list[Path]) -> None:
@@ -210,7 +210,6 @@ def test_files_of_the_server_are_not_served(server: Server) -> None:
         assert caught.value.code in (403, 404)
 
 
-@pytest.mark.slow
 def test_phone_size(context: BrowserContext, server: Server, clips: list[Path]) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": 390, "height": 844})
@@ -265,7 +264,6 @@ def test_settings_reach_the_answer(chat: Chat, clips: list[Path]) -> None:
     chat.shot("desktop-settings")
 
 
-@pytest.mark.slow
 def test_dark_theme(chat: Chat, server: Server, clips: list[Path]) -> None:
     chat.page.goto(f"{server.address}?__theme=dark")
     expect(chat.box).to_be_visible(timeout=STREAM_MS)
@@ -291,7 +289,6 @@ def test_microphone(context: BrowserContext, server: Server) -> None:
     chat.shot("desktop-microphone")
 
 
-@pytest.mark.slow
 def test_password_and_clean_up(tmp_path: Path, browser: Browser, clips: list[Path]) -> None:
     with serving(tmp_path, "0", "me:secret") as server:
         page = browser.new_page()
@@ -318,7 +315,6 @@ def test_password_and_clean_up(tmp_path: Path, browser: Browser, clips: list[Pat
 
 
 @pytest.mark.weights
-@pytest.mark.slow
 def test_the_real_assistant_on_the_page(
     tmp_path: Path, context: BrowserContext, clips: list[Path], weights: Any
 ) -> None:
