@@ -26,9 +26,3 @@ def measured(folder: Path, kind: str, count: int) -> dict[str, float]:
 def test_a_hundred_thousand_answers_in_a_minute(tmp_path: Path, kind: str) -> None:
     found = measured(tmp_path, kind, 100_000)
     assert found["cpu_seconds"] < 60 and found["mebibytes"] < 2048, found
-
-
-@pytest.mark.slow
-def test_two_thousand_answers_in_seconds(tmp_path: Path) -> None:
-    found = measured(tmp_path, "choice", 2000)
-    assert found["cpu_seconds"] < 15 and found["mebibytes"] < 700, found
