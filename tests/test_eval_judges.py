@@ -125,6 +125,7 @@ def test_what_is_no_answer_is_not_judged() -> None:
         ("I would give it a 4.", 4), ("Grade: [[4]]", 4), ("4 out of 5", 4), ("On a scale of 1-5, this is a 3", 3),
         ("Score: 4\nBecause 2 of 3 points are met, score: 4", 4), ("8/10", None), ("Score: 9", None), ("2 or 4", None),
         ("Score: 2 ... final score: 4", None), ("very good", None), ("", None), ("{", None), ("4.5.6", None),
+        ("[text b4f9699f]\nA dog.\n[end of text b4f9699f]", None), ("C4", None),
     ],
 )  # fmt: skip
 def test_one_grade(text: str, grade: float | None) -> None:

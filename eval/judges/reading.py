@@ -10,7 +10,7 @@ from typing import Any
 from eval.judges.prompting import JudgePrompt
 
 LONGEST = 8000
-_NUMBER = r"(?<![\d.])(\d{1,3}(?:\.\d{1,4})?)(?![\d]|\.\d)"
+_NUMBER = r"(?<![\w.])(\d{1,3}(?:\.\d{1,4})?)(?!\w|\.\d)"
 _SCALE = re.compile(
     r"\(?\b(?:on a |in a )?(?:scale|range) (?:of|from) \d+ ?(?:-|–|to) ?\d+\)?|\b\d+ ?(?:-|–) ?\d+ scale\b",
     re.IGNORECASE,

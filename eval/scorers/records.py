@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from eval.scorers.from_json import json_in
@@ -53,8 +54,13 @@ def objects_in(text: str) -> tuple[list[Any] | None, str]:
 
 def field_of(record: Mapping[Any, Any], names: tuple[str, ...]) -> Any:
     """The first of these fields that the object has; names are compared by their letters."""
-    plain = {re.sub(r"[^a-z]", "", str(k).lower()): v for k, v in record.items()}
+    plain = {_letters(k): v for k, v in record.items() if isinstance(k, str)}
     return next((plain[n] for n in names if n in plain), None)
+
+
+@lru_cache(maxsize=4096)
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def times_of(record: Mapping[Any, Any]) -> tuple[float, float] | None:
