@@ -20,7 +20,7 @@ from transformers.generation import logits_process
 
 from alm.errors import ConfigError
 from alm.fusion import FusionCache
-from alm.fusion.cache_rows import joined, row_of, rows_of
+from alm.fusion.cache_rows import joined, row_of, rows_of, stacked
 from alm.messages import Encoded
 from alm.prefix import position_keys, shared_length
 from alm.prefix_cache import PrefixCache
@@ -104,9 +104,8 @@ class _Rows:
     def add(self, requests: Sequence[Request], read: Pass, tokens: Sequence[int]) -> None:
         """Let the rows of a pass join, those that are done with their first token as well."""
         self.tidy(most_done=0)
-        masks = [self.mask, read.mask] if self.rows else [read.mask]
         self.cache = joined([self.cache, read.cache]) if self.rows else read.cache
-        self.mask = _padded(masks)
+        self.mask = stacked([self.mask, read.mask], 1) if self.rows else read.mask
         self.last = torch.cat([self.last, torch.tensor(tokens)])
         self.rows += [None if r.finish else r for r in requests]
 
@@ -125,11 +124,6 @@ class _Rows:
         mask = self.mask[left]
         self.mask, self.last = mask[:, -self.cache.positions :], self.last[left]
         self.rows = [self.rows[i] for i in left]
-
-
-def _padded(masks: Sequence[Tensor]) -> Tensor:
-    longest = max(m.shape[1] for m in masks)
-    return torch.cat([torch.nn.functional.pad(m, (longest - m.shape[1], 0)) for m in masks])
 
 
 class BatchDecoder:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alm.cli_group import INTERRUPTED, CommandGroup
+from alm.cores import usable_cores
 from alm.errors import ConversationError
 from alm.terminal import (
     asked_lines,
@@ -234,7 +235,7 @@ def _share_cores() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+        torch.set_num_threads(max(1, usable_cores() // 2))
 
 
 def answer_document(question: str, answer: Answer) -> dict[str, object]:

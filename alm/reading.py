@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alm.fusion import FusionCache
-from alm.fusion.cache_rows import joined, row_of
+from alm.fusion.cache_rows import joined, row_of, stacked
 
 T = TypeVar("T")
 
@@ -52,9 +52,9 @@ class Pass:
     def of(cls, prompts: Sequence[Unread]) -> Pass:
         """Of prompts that are all begun or all new to the cache."""
         caches = [p.cache for p in prompts if p.cache is not None]
-        ids = _left([torch.tensor(p.new) for p in prompts])
-        known = _left([torch.ones(p.known, dtype=torch.long) for p in prompts])
-        read = _left([torch.ones(len(p.new), dtype=torch.long) for p in prompts])
+        ids = stacked([torch.tensor([p.new]) for p in prompts], 1)
+        known = stacked([torch.ones(1, p.known, dtype=torch.long) for p in prompts], 1)
+        read = stacked([torch.ones(1, len(p.new), dtype=torch.long) for p in prompts], 1)
         return cls(ids, torch.cat([known, read], 1), joined(caches) if caches else FusionCache())
 
     @property
@@ -91,8 +91,3 @@ def passes(prompts: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
         groups.insert(0, ordered[begin:end])
         end = begin
     return groups
-
-
-def _left(rows: Sequence[Tensor]) -> Tensor:
-    """One under the other, zeros on the left of shorter ones."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_side="left")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from alm.assistant import Assistant
 from alm.audio import Waveform
+from alm.cores import usable_cores
 from alm.errors import RecordError
 from eval.corpus import Clip, Corpus
 from eval.listening import join
@@ -141,7 +141,7 @@ def run(session: Session) -> Result:
     found = recordings(session.corpus)
     cold, warm = (min(n, session.options.limit or n) for n in (COLD_RUNS, WARM_RUNS))
     result = Result(
-        "speed", "Seconds to an answer", f"A 10 s sound and 10 s of speech; {threads()} processor cores.", []
+        "speed", "Seconds to an answer", f"A 10 s sound and 10 s of speech; {usable_cores()} processor cores.", []
     )
     with tempfile.TemporaryDirectory() as folder:
         for name, recording in found.items():
@@ -159,7 +159,7 @@ def run(session: Session) -> Result:
             )
     for name, recording in found.items():
         result.figures += warm_figures(session.assistant, name, recording, warm)
-    result.facts = {"cores": threads(), "counts": {"cold_runs": cold, "warm_runs": warm}}
+    result.facts = {"cores": usable_cores(), "counts": {"cold_runs": cold, "warm_runs": warm}}
     result.notes = [
         "Loaded: the recording's loudness is altered a little each time, so that nothing is remembered from before."
     ]
@@ -179,10 +179,3 @@ def memory(session: Session) -> Result:
             result.figures.append(Figure(f"peak_{name}", label, constant(one.peak_bytes / MEBI), unit="MiB"))
     result.facts = {"counts": {"runs": len(result.figures)}}
     return result
-
-
-def threads() -> int:
-    """Processor cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or threading.active_count()
-    )

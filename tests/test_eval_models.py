@@ -23,7 +23,7 @@ from eval.harness.endpoint import Chat, Endpoint, EndpointError, EndpointModel
 from eval.harness.generate import generate
 from eval.harness.grading import rater_name
 from eval.harness.items import Item, LabelWant, Message
-from eval.harness.making import AskingWish, ModelWish
+from eval.harness.making import ModelWish, asking_of
 from eval.harness.ours import OwnModel, PresetModel
 from eval.harness.recordings import Opener
 from eval.harness.windows import windows
@@ -254,7 +254,7 @@ def test_what_an_endpoint_cannot_do_is_refused(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(EndpointError, match="no log-likelihoods"):
         model.loglik(questions(tmp_path, 1)[0])
     with pytest.raises(ConfigError, match="--loglik"):
-        AskingWish(loglik=True).made(model)
+        asking_of(Asking(loglik=True), model)
     with pytest.raises(ConfigError, match="--adapter and --evidence"):
         ModelWish("m", endpoint="https://host.invalid/v1", evidence=True).made()
     monkeypatch.delenv("HARNESS_TEST_KEY", raising=False)

@@ -23,14 +23,14 @@ def joined(caches: Sequence[FusionCache]) -> FusionCache:
     made.positions = max(c.positions for c in caches)
     made.has_audio = any(c.has_audio for c in caches)
     for group in caches[0].present:
-        made.present[group] = _stacked([c.present[group] for c in caches], 1)
-        made.stored[group] = _stacked([c.stored[group] for c in caches], 1)
+        made.present[group] = stacked([c.present[group] for c in caches], 1)
+        made.stored[group] = stacked([c.stored[group] for c in caches], 1)
     for index in range(len(caches[0].layers)):
         layers = [c.layers[index] for c in caches]
-        made.update(_stacked([x.keys for x in layers], 2), _stacked([x.values for x in layers], 2), index)
+        made.update(stacked([x.keys for x in layers], 2), stacked([x.values for x in layers], 2), index)
     if caches[0].audio_tokens is not None:
-        made.audio_tokens = _stacked([c.audio_tokens for c in caches], 1)  # type: ignore[misc]
-        made.audio_places = _stacked([_moved(c, made.positions - c.positions) for c in caches], 1, -1)
+        made.audio_tokens = stacked([c.audio_tokens for c in caches], 1)  # type: ignore[misc]
+        made.audio_places = stacked([_moved(c, made.positions - c.positions) for c in caches], 1, -1)
     return made
 
 
@@ -45,7 +45,8 @@ def row_of(cache: FusionCache, row: int, real: Tensor) -> FusionCache:
     made.positions = int(real.sum())
     groups = sorted(cache.present)
     for group in groups:
-        made.stored[group] = torch.ones_like(cache.stored[group][row][cache.stored[group][row]])[None]
+        kept = cache.stored[group][row]
+        made.stored[group] = kept[kept][None]
         made.present[group] = cache.present[group][row, real][None]
     for index, layer in enumerate(cache.layers):
         kept = cache.stored[_group_of(groups, index)][row]
@@ -101,7 +102,7 @@ def _moved(cache: FusionCache, by: int) -> Tensor:
     return torch.where(cache.audio_places >= 0, cache.audio_places + by, cache.audio_places)
 
 
-def _stacked(rows: Sequence[Tensor], axis: int, filler: int = 0) -> Tensor:
+def stacked(rows: Sequence[Tensor], axis: int, filler: int = 0) -> Tensor:
     """Rows one under the other; shorter ones are padded at the beginning of `axis`."""
     longest = max(r.shape[axis] for r in rows)
     return torch.cat([_lengthened(r, longest - r.shape[axis], axis, filler) for r in rows])

@@ -72,15 +72,5 @@ def prepare(
     allow_lost: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Turn an official download into a prepared benchmark.
-
-    Args:
-        split: Empty is the usual one.
-        allow_lost: Go on where the download lacks rows or recordings; the card says how many.
-        progress: Told the step and its fraction done.
-
-    Raises:
-        ConfigError: there is no such benchmark.
-        RecordError: the download is not the official one, or lacks something and `allow_lost` is not given.
-    """
+    """[`prepare_benchmark`] by name. Raises: ConfigError if there is no such benchmark, else as that."""
     return prepare_benchmark(benchmark(name), download, out, split, allow_lost=allow_lost, progress=progress)

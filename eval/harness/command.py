@@ -147,22 +147,22 @@ def run(
     alm eval run --bench prepared/mmau --out runs/rival --model NAME-2026-01-31 \\
         --endpoint https://host/v1 --key-env API_KEY --concurrency 8 --max-audio-seconds 600
     """
-    from eval.harness.making import AskingWish, ModelWish
+    from eval.harness.asking import Asking
+    from eval.harness.making import ModelWish
 
     wish = ModelWish(
         model, adapter, evidence, engine, device, rows, endpoint, key_env, concurrency, max_audio_seconds, cascade
     )
-    asking = AskingWish(max_tokens, temperature, seed, loglik, long)
+    asking = Asking(max_tokens, temperature, seed, loglik, long)
     judge_wish = _judge_wish(judge_name, judge_endpoint, judge_key_env, concurrency, device)
     with guarded():
         from eval.harness.generate import Part
-        from eval.harness.making import find_benchmark, make_run
+        from eval.harness.making import asking_of, find_benchmark, make_run
 
         part, asked = Part.parse(shard), wish.made()
         prepared = find_benchmark(bench, data, out / "prepared", split)
-        made = make_run(
-            out, prepared, data, asked, asking.made(asked), limit, trained_on or wish.trained_on(), write=not dry_run
-        )
+        seen, asking = trained_on or wish.trained_on(), asking_of(asking, asked)
+        made = make_run(out, prepared, data, asked, asking, limit, seen, write=not dry_run)
         failed = _generated(made, asked, condition, part, dry_run, quiet)
         if dry_run or only_generate or part.of > 1:
             raise typer.Exit(INCOMPLETE if failed else 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from alm.errors import ConfigError
-from eval.harness.asking import Asking, LongPolicy
+from eval.harness.asking import Asking
 from eval.harness.endpoint import Chat, Endpoint, EndpointModel
 from eval.harness.models import Model
 from eval.harness.ours import PresetModel
@@ -94,24 +94,15 @@ class ModelWish:
         return place if place is not None and place.is_file() else None
 
 
-@dataclass(frozen=True)
-class AskingWish:
-    """How answers are to be made, as the command line says it."""
+def asking_of(asking: Asking, model: Model) -> Asking:
+    """Within the model's limits.
 
-    max_tokens: int | None = None
-    temperature: float = 0.0
-    seed: int = 0
-    loglik: bool = False
-    long: LongPolicy = "truncate"
-
-    def made(self, model: Model) -> Asking:
-        """
-        Raises:
-            ConfigError: the model cannot do it.
-        """
-        if self.loglik and isinstance(model, EndpointModel):
-            raise ConfigError("--loglik: an endpoint gives no log-likelihoods of given answers; leave it out")
-        return Asking(self.max_tokens, self.temperature, self.seed, self.loglik, self.long, model.max_audio_seconds)
+    Raises:
+        ConfigError: the model cannot do it.
+    """
+    if asking.loglik and isinstance(model, EndpointModel):
+        raise ConfigError("--loglik: an endpoint gives no log-likelihoods of given answers; leave it out")
+    return replace(asking, max_audio_seconds=model.max_audio_seconds)
 
 
 def find_benchmark(name: str, data: Path | None, out: Path, split: str = "") -> Prepared:

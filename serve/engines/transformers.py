@@ -7,13 +7,13 @@ of a small model's operations are too small to be shared out. They work on the s
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING
 
 import torch
 
 from alm.batching import BatchDecoder, Request
+from alm.cores import usable_cores
 from alm.errors import AlmError
 from alm.prefix_cache import PrefixCache
 from serve.engines.hearing import Heard, Listener, stopping
@@ -53,7 +53,7 @@ class TransformersEngine:
         prefixes = PrefixCache(assistant.model.config, PREFIX_BYTES[a_batch])
         count = min(lanes or _usual_lanes(assistant), rows)
         shares = [rows // count + (lane < rows % count) for lane in range(count)]
-        cores = max(1, _cores() // count)
+        cores = max(1, usable_cores() // count)
         self._lanes = [
             _Lane(BatchDecoder(assistant, prefixes, not a_batch), self._listener, self._pace, share, a_batch, cores)
             for share in shares
@@ -72,11 +72,7 @@ class TransformersEngine:
 
 
 def _usual_lanes(assistant: Assistant) -> int:
-    return min(_cores(), MOST_LANES) if assistant.model.device.type == "cpu" else 1
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable_cores(), MOST_LANES) if assistant.model.device.type == "cpu" else 1
 
 
 class _Lane:
