@@ -116,9 +116,12 @@ def baseline_rows(rows: Sequence[Row], around: Surroundings, kinds: Kinds = KIND
     found: dict[str, list[Row]] = defaultdict(list)
     for item in (r.item for r in rows):
         told = {"majority": common[item.id]} if item.id in common else {}
+        known: dict[str, Row] = {}  # the commonest answer is often the first
         for name, text in {**told, **kind.baselines(item, around)}.items():
-            answered = Answered(id=item.id, key=name, text=text, finish="stop")
-            found[name].append(Row(item, answered, kind.score(item, answered, (), around)))
+            if text not in known:
+                answered = Answered(id=item.id, key="baseline", text=text, finish="stop")
+                known[text] = Row(item, answered, kind.score(item, answered, (), around))
+            found[name].append(known[text])
     whole = {name: own for name, own in sorted(found.items()) if len(own) == len(rows)}
     return {name: own for name, own in whole.items() if not any(r.scored.status == "unjudged" for r in own)}
 
