@@ -1,0 +1,1 @@
+"""Readers of official downloads, by the name of their source."""
