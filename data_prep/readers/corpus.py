@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +26,11 @@ UNTRUSTED_FLAGS = ("late-start", "text-long", "text-short")
 """Flags of clips whose words are not all in the recording."""
 BROKEN_TEXT = "?\N{REPLACEMENT CHARACTER}"
 COUNTED_SCENE = "repetition"
+NO_NOTE = frozenset(
+    "cowbell|cymbal|electric guitar|glockenspiel|orchestra hit|organ|synthesizer|timpani|tom drum|wood block|xylophone"
+    .split("|")
+)
+"""Instruments whose rendered note is not what is heard: their pitch as measured is often other than the key's."""
 
 
 @cache
@@ -99,10 +105,22 @@ def clip_sample(item: corpus.StoredClip, path: str) -> Sample:
         questions=_questions(heard),
         transcript=words if trusted else "",
         language=clip.language.replace("_", "-") if spoken else "",
-        voice=Voice(f"{clip.package}/{clip.speaker}" if clip.speaker else "", clip.sex if spoken else ""),
+        voice=Voice(_speaker(clip) if spoken else "", clip.sex if spoken else ""),
         music=_music(clip, labels),
         extras=_facts(heard, maybe),
     )
+
+
+def _speaker(clip: corpus.Clip) -> str:
+    """Who speaks, where that is a person: Asterisk's voices by their name, whatever the language, and the two fish.
+
+    Other roles of the game may share an actor.
+    """
+    named = re.fullmatch(r"[a-z]{2}_[A-Z]{2}_[fm]_(\w+)", clip.speaker)
+    if named:
+        return named[1]
+    alone = clip.speaker == clip.package or (clip.package.startswith("fillets") and clip.speaker in ("big", "small"))
+    return f"{clip.package}/{clip.speaker}" if clip.speaker and alone else ""
 
 
 def _questions(heard: Heard) -> tuple[Asked, ...]:
@@ -115,8 +133,8 @@ def _music(clip: corpus.Clip, labels: tuple[str, ...]) -> Music:
     ontology = _ontology()
     instruments = tuple(name for name in labels if ontology.by_name[name].group == "instrument")
     _, _, note = clip.path.rpartition(",note=")
-    pitched = clip.kind == "render" and note.isdigit() and len(instruments) == 1 and "#prog=" in clip.path
-    return Music(instruments=instruments, pitch_midi=int(note) if pitched and clip.labels else None)
+    pitched = clip.kind == "render" and note.isdigit() and len(instruments) == 1 and instruments[0] not in NO_NOTE
+    return Music(instruments=instruments, pitch_midi=int(note) if pitched else None)
 
 
 def scene_sample(scene: Scene, path: str) -> Sample:
@@ -150,7 +168,7 @@ def scene_sample(scene: Scene, path: str) -> Sample:
 
 
 def speech_sample(spoken: Utterance, path: str) -> Sample:
-    """A synthetic English sentence with its facts."""
+    """A synthetic English sentence with its facts; its voice is nobody's, for the same one comes at many pitches."""
     heard = from_utterance(spoken)
     return Sample(
         id=spoken.id,
@@ -166,7 +184,7 @@ def speech_sample(spoken: Utterance, path: str) -> Sample:
         questions=_questions(heard),
         transcript=spoken.text,
         language="en",
-        voice=Voice(f"{spoken.engine}/{spoken.voice}", spoken.sex),
+        voice=Voice(sex=spoken.sex),
         extras=_facts(heard),
     )
 
