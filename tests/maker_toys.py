@@ -6,7 +6,7 @@ import dataclasses
 
 from data_prep.samples import Asked, Chapter, Event, Music, Sample, Voice
 
-LABELS = ("dog bark", "rain", "gunshot", "cat meow", "thunder", "bell", "glass break", "car horn", "cow moo", "typewriter")
+LABELS = tuple("dog bark|rain|gunshot|cat meow|thunder|bell|glass break|car horn|cow moo|typewriter".split("|"))
 MEASURED = {"level_db": -28.0, "pitch_hz": 120.0, "words_per_minute": 150.0}
 
 
@@ -67,7 +67,8 @@ def voices(split: str = "train") -> list[Sample]:
         for who in range(4)
         for k in range(3)
     ]  # fmt: skip
-    turns = (Event("speech", 0.0, 2.0, speaker="Ann", text="good morning"), Event("speech", 2.5, 4.0, speaker="Bob", text="hello"))
+    ann = Event("speech", 0.0, 2.0, speaker="Ann", text="good morning")
+    turns = (ann, Event("speech", 2.5, 4.0, speaker="Bob", text="hello"))
     return [*made, sample(f"{split}-talk", split=split, source="talk", events=turns, complete=True, seconds=5.0)]
 
 

@@ -40,7 +40,8 @@ def test_rows_do_not_depend_on_the_order_of_samples_or_on_workers() -> None:
     plan = TaskPlan(rate=1.7, balance=0.5)
     assert rows(samples, plan) == rows(mixed, plan)
     first, second = row_maker(samples, plan, 0, "train"), row_maker(mixed, plan, 0, "train")
-    apart = [row for maker, part in ((first, mixed[::2]), (second, mixed[1::2])) for one in part for row in maker.rows(one)]
+    parts = ((first, mixed[::2]), (second, mixed[1::2]))
+    apart = [row for maker, part in parts for one in part for row in maker.rows(one)]
     whole = {row.id: row for row in rows(samples, plan)}
     assert {row.id: row for row in apart}.items() <= whole.items()
     assert len(apart) > 0.9 * len(whole)  # the same words twice on one recording are made once
@@ -49,7 +50,8 @@ def test_rows_do_not_depend_on_the_order_of_samples_or_on_workers() -> None:
 
 def test_a_number_of_rows_is_shared_out_and_spread_over_the_samples() -> None:
     samples = [*clips(each=20), *scenes()]
-    plan = TaskPlan(rows=300, tasks=("label", "yes_no", "count", "language"), shares={"label": 1, "yes_no": 2, "count": 1})
+    shares = {"label": 1, "yes_no": 2, "count": 1}
+    plan = TaskPlan(rows=300, tasks=("label", "yes_no", "count", "language"), shares=shares)
     made = rows(samples, plan)
     assert Counter(row.task for row in made) == {"label": 75, "yes_no": 150, "count": 75}
     assert made == rows(samples[::-1], plan)
@@ -106,8 +108,8 @@ def test_a_broken_book_of_phrasings_is_refused(tmp_path: Path) -> None:
     "values",
     [
         {"rate": -1}, {"rate": "2"}, {"rows": 1.5}, {"balance": 2}, {"negatives": ["kind"]}, {"negatives": []},
-        {"shots": [4, 2]}, {"shots": [1, 2]}, {"tags": "yes"}, {"rates": {"label": -1}}, {"unknown": 1}, {"tasks": "label"},
-        {"max_audios": True}, {"rates": ["label"]}, {"tasks": [3]},
+        {"shots": [4, 2]}, {"shots": [1, 2]}, {"tags": "yes"}, {"rates": {"label": -1}}, {"unknown": 1},
+        {"tasks": "label"}, {"max_audios": True}, {"rates": ["label"]}, {"tasks": [3]},
     ],
 )  # fmt: skip
 def test_a_plan_that_no_run_may_have_is_refused(values: dict[str, object]) -> None:
