@@ -51,7 +51,8 @@ EVENTS = (
 def store(folder: Path) -> Path:
     write_index(CLIPS, folder / "clips.jsonl")
     scene = Scene("scene", "train", "background", 0, 0, "scenes/s.flac", 4.0, EVENTS, {}, ("toys",), ("CC0-1.0",))
-    often = dataclasses.replace(scene, id="often", kind="repetition", events=EVENTS[:1] * 2, audio="scenes/o.flac")
+    twice = (EVENTS[0], dataclasses.replace(EVENTS[0], onset=2.0, offset=3.0))
+    often = dataclasses.replace(scene, id="often", kind="repetition", events=twice, audio="scenes/o.flac")
     empty = dataclasses.replace(scene, id="noise", kind="noise", events=(), audio="scenes/n.flac", sources=())
     (folder / "scenes").mkdir()
     write_scenes([scene, often, empty], folder / "scenes" / "train.jsonl")

@@ -19,6 +19,7 @@ from alm.errors import RecordError
 from data_prep.errors import CorpusError
 from data_prep.makers import music, pairs, reasoning, sounds, space, speech, timing
 from data_prep.makers.base import Making, Task, Turn
+from data_prep.makers.checking import fault_in
 from data_prep.makers.dialogue import dialogue_task
 from data_prep.makers.names import load_names
 from data_prep.makers.plan import TaskPlan
@@ -160,8 +161,20 @@ def _new(record: Record, seen: set[int]) -> bool:
     return True
 
 
+def sound(samples: Iterable[Sample], report: MakeReport) -> Iterator[Sample]:
+    """The samples whose fields hold what they should; the others are counted as lost."""
+    for sample in samples:
+        fault = fault_in(sample)
+        if fault:
+            report.lose("bad sample", f"sample '{sample.id[:80]}' of {sample.source[:40]}: {fault}")
+        else:
+            yield sample
+
+
 def row_maker(samples: Iterable[Sample], plan: TaskPlan, seed: int, split: str) -> RowMaker:
     """Look at all samples once; the maker that comes of it may be given to workers.
+
+    Samples of unsure origin go through `sound` first, here and before `RowMaker.rows`.
 
     Raises:
         CorpusError: the plan names a task that is not there, or the split is none.
@@ -182,7 +195,7 @@ def make_records(
     memory; `row_maker` works on streams.
     """
     report = report if report is not None else MakeReport()
-    items = list(samples)
+    items = list(sound(samples, report))
     maker = row_maker(items, plan, seed, split)
     own = sorted((one for one in items if one.split == split), key=lambda one: (place(one, seed), one.id, one.source))
     report.samples += len(own)

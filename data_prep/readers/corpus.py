@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alm.errors import AlmError
 from data_prep import compose, corpus, turns
+from data_prep.errors import CorpusError
 from data_prep.heard import MEANING_ONLY, Heard, from_clip, from_scene, from_utterance
 from data_prep.ontology import SPEECH_CLASS, Ontology, load_ontology
 from data_prep.phrases import capital
@@ -17,6 +18,8 @@ from data_prep.readers.base import Lost, ReadOptions, Source, inside
 from data_prep.samples import Asked, Event, Music, Sample, Voice
 from data_prep.scenes import UNCLEAR, Scene
 from data_prep.speech import Utterance, read_utterances, speech_list
+
+T = TypeVar("T")
 
 NAME = "corpus"
 LABEL_SET = "alm"
@@ -51,14 +54,22 @@ def read(root: Path, options: ReadOptions) -> Iterator[Sample | Lost]:
 
 def _listed(root: Path) -> Iterator[tuple[str, str, str, Callable[[str], Sample]]]:
     """Split, path in the store, name, and what makes the sample of its path."""
-    for item in corpus.read_index(root / "clips.jsonl"):
+    for item in _decoded(root / "clips.jsonl", corpus.read_index):
         yield item.clip.split, item.audio, item.clip.id, partial(clip_sample, item)
     for split in corpus.SPLITS:
         listed = compose.scene_list(root, split)
-        for scene in compose.read_scenes(listed) if listed.is_file() else ():
+        for scene in _decoded(listed, compose.read_scenes) if listed.is_file() else ():
             yield split, scene.audio, scene.id, partial(scene_sample, scene)
-        for spoken in read_utterances(speech_list(root, split)):
+        for spoken in _decoded(speech_list(root, split), read_utterances):
             yield split, spoken.audio, spoken.id, partial(speech_sample, spoken)
+
+
+def _decoded(path: Path, read_list: Callable[[Path], Iterator[T]]) -> Iterator[T]:
+    """The rows of a list; raises `CorpusError` for one that is not UTF-8."""
+    try:
+        yield from read_list(path)
+    except UnicodeDecodeError as fault:
+        raise CorpusError(f"{path}: is not UTF-8 text ({fault}); fetch or build it again") from fault
 
 
 def _checked(root: Path, options: ReadOptions, audio: str, name: str, make: Callable[[str], Sample]) -> Sample | Lost:
