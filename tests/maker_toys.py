@@ -18,7 +18,7 @@ def sample(name: str, **more: object) -> Sample:
     return Sample(**(facts | more))  # type: ignore[arg-type]
 
 
-def clips(split: str = "train", each: int = 4) -> list[Sample]:
+def clips(split: str = "train", each: int = 3) -> list[Sample]:
     """One-sound recordings of which all is known."""
     return [
         sample(
@@ -34,7 +34,7 @@ def clips(split: str = "train", each: int = 4) -> list[Sample]:
 def scenes(split: str = "train") -> list[Sample]:
     """Sequences of three, repetitions, and an event over a background."""
     made = []
-    for k in range(12):
+    for k in range(5):
         names = [LABELS[(k + step) % len(LABELS)] for step in (0, 3, 6)]
         events = tuple(Event(name, 0.5 + 2.0 * n, 1.5 + 2.0 * n + 0.1 * k) for n, name in enumerate(names[: 2 + k % 2]))
         made.append(_scene(f"{split}-row-{k}", split, events))

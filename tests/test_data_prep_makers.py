@@ -14,11 +14,10 @@ import yaml
 from data_prep.errors import CorpusError
 from data_prep.makers import TASKS, MakeReport, TaskPlan, make_records, plan_from, read_plan, row_maker
 from data_prep.makers.survey import survey
-from data_prep.makers.wording import CLOSED_PREFIX, blanks, load_book, plain
+from data_prep.makers.wording import CLOSED_PREFIX, Wording, blanks, fill, load_book, plain
 from data_prep.records import AUDIO_MARK, Record, from_row, to_row
 from tests.maker_toys import changed, clips, others, sample, scenes, voices, world
 
-MANY = TaskPlan(rate=3.0)
 
 
 def rows(samples: list, plan: TaskPlan = TaskPlan(), seed: int = 0, split: str = "train") -> list[Record]:
@@ -26,7 +25,7 @@ def rows(samples: list, plan: TaskPlan = TaskPlan(), seed: int = 0, split: str =
 
 
 def test_every_task_is_made_of_some_sample() -> None:
-    made = rows(world(), MANY)
+    made = rows(world())
     assert {row.task for row in made} == set(TASKS)
     assert len({row.id for row in made}) == len(made)
     for row in made:
@@ -37,7 +36,7 @@ def test_every_task_is_made_of_some_sample() -> None:
 def test_rows_do_not_depend_on_the_order_of_samples_or_on_workers() -> None:
     samples = world()
     mixed = random.Random(1).sample(samples, len(samples))
-    plan = TaskPlan(rate=1.7, balance=0.5)
+    plan = TaskPlan(rate=0.6, balance=0.5, rates={"yes_no": 1.7})
     assert rows(samples, plan) == rows(mixed, plan)
     first, second = row_maker(samples, plan, 0, "train"), row_maker(mixed, plan, 0, "train")
     parts = ((first, mixed[::2]), (second, mixed[1::2]))
@@ -90,6 +89,26 @@ def test_phrasings_are_many_and_never_shared_between_splits() -> None:
         assert len({blanks(form) for split in pools for form in pools[split]}) <= 2, name
 
 
+def test_every_phrasing_can_be_filled_with_what_its_maker_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    filled: set[str] = set()
+
+    def all_asked(self: Wording, rng: object, split: str, words: dict[str, str]) -> str:
+        filled.update(form for forms in self.asked.values() for form in forms if fill(form, words))
+        return fill(self.asked[split][0], words)
+
+    def all_said(self: Wording, rng: object, split: str, form: str, words: dict[str, str]) -> str:
+        filled.update(one for one in self.said[form] if fill(one, words))
+        return fill(self.said[form][0], words)
+
+    monkeypatch.setattr(Wording, "ask", all_asked)
+    monkeypatch.setattr(Wording, "say", all_said)
+    rows(world())
+    unheard = set(load_book()["entailment"].said["unheard"] + load_book()["entailment"].said["unheard_held"])
+    pools = [forms for one in load_book().values() for forms in (*one.asked.values(), *one.said.values())]
+    known = {form for forms in pools for form in forms}
+    assert known - filled - unheard <= {"I hear nothing that I could name.", "Neutral."}
+
+
 def test_a_broken_book_of_phrasings_is_refused(tmp_path: Path) -> None:
     good = {"train": "a", "dev": "b", "test": "c", "answers": "d"}
     for broken in ({"q": "text"}, {"q": {**good, "dev": ""}}, {"q": {**good, "train": ["a"]}}, ["q"], "{"):
@@ -129,9 +148,10 @@ def test_plans_are_read_and_name_known_tasks(tmp_path: Path) -> None:
 
 
 def test_prefix_and_tags_are_options_and_tags_go_from_general_to_special() -> None:
-    plain_rows = rows(world())
+    tasks = ("transcribe", "event_table", "caption", "few_shot", "which")
+    plain_rows = rows(world(), TaskPlan(tasks=tasks))
     assert not any(CLOSED_PREFIX in row.messages[0].content or "<|" in row.messages[0].content for row in plain_rows)
-    made = rows(world(), TaskPlan(closed_prefix=1.0, tags=True))
+    made = rows(world(), TaskPlan(tasks=tasks, closed_prefix=1.0, tags=True))
     assert all(CLOSED_PREFIX in row.messages[0].content for row in made)
     tags = {row.task: row.meta["tags"] for row in made}
     assert tags["transcribe"] in (

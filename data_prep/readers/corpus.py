@@ -79,7 +79,7 @@ def _checked(root: Path, options: ReadOptions, audio: str, name: str, make: Call
         if options.check_files and not path.is_file():
             return Lost("missing file", name, f"{path}: no such file; run `python -m data_prep fetch` again")
         return make(str(path.absolute()))
-    except (AlmError, ValueError, TypeError, AttributeError) as fault:
+    except (AlmError, OSError, ValueError, TypeError, AttributeError) as fault:
         return Lost("bad row", str(name)[:120], str(fault)[:200])
 
 
