@@ -62,7 +62,7 @@ def _copy(row: Any) -> Any:
 
 def check(count: int) -> None:
     samples, refused = fuzzed(count)
-    assert len(samples) + refused == count and refused and len(samples) > count / 3
+    assert len(samples) + refused == count and refused and len(samples) > count / 4
     report = MakeReport()
     made = list(make_records(samples, TaskPlan(tags=True), 0, "train", report))
     assert made and sum(report.rows.values()) == len(made)
