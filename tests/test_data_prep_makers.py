@@ -50,7 +50,9 @@ def test_a_number_of_rows_is_shared_out_and_spread_over_the_samples() -> None:
     samples = [*clips(each=20), *scenes()]
     shares = {"label": 1, "yes_no": 2, "count": 1}
     plan = TaskPlan(rows=120, tasks=("label", "yes_no", "count", "language"), shares=shares)
-    made = rows(samples, plan)
+    report = MakeReport()
+    made = list(make_records(samples, plan, 0, "train", report))
+    assert report.rows == Counter(row.task for row in made)
     assert Counter(row.task for row in made) == {"label": 30, "yes_no": 60, "count": 30}
     assert made == rows(samples[::-1], plan)
     assert len({row.meta["recordings"][0] for row in made if row.task == "label"}) > 25

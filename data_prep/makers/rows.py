@@ -38,7 +38,8 @@ ATTEMPTS = 4
 AHEAD_SHARE = 0.8
 """Share of the questions that follow their recordings, in train; the others come first."""
 BALANCE_BOUNDS = (0.05, 20.0)
-MAX_PASSES = 12
+MAX_PASSES = 16
+LEAST_TRIED = 4.0
 SPARE = 1.1
 """A pass aims at somewhat more rows than are missing: some questions never fit."""
 SHOWN_LOST = 20
@@ -95,6 +96,7 @@ class RowMaker:
             for index in range(self.times(sample, task)):
                 record = self.row(sample, task, index, report)
                 if record is not None and _new(record, seen):
+                    report.rows[task.name] += 1
                     yield record
 
     def times(self, sample: Sample, task: Task) -> int:
@@ -127,7 +129,7 @@ class RowMaker:
         return float(min(max((median(counts.values()) / min(known)) ** self.plan.balance, low), high))
 
     def row(self, sample: Sample, task: Task, index: int, report: MakeReport) -> Record | None:
-        """Row `index` of a task on a sample, or None when the question does not fit."""
+        """Row `index` of a task on a sample, or None when the question does not fit; it is not counted yet."""
         for attempt in range(ATTEMPTS):
             key = (self.seed, self.survey.split, task.name, sample.source, sample.id, index, attempt)
             making = Making(
@@ -144,12 +146,10 @@ class RowMaker:
         self, making: Making, sample: Sample, task: Task, index: int, turn: Turn, report: MakeReport
     ) -> Record | None:
         try:
-            record = assemble(making, sample, task, index, turn, self.seed)
+            return assemble(making, sample, task, index, turn, self.seed)
         except (RecordError, CorpusError) as fault:
             report.lose("row refused", str(fault))
             return None
-        report.rows[task.name] += 1
-        return record
 
 
 def _new(record: Record, seen: set[int]) -> bool:
@@ -202,41 +202,41 @@ def make_records(
     if plan.rows:
         yield from _shared_out(maker, own, report)
         return
+    seen: set[int] = set()
     for index in range(max((maker.times(one, task) for one in own for task in maker.tasks), default=0)):
         for sample in own:
             for task in maker.tasks:
                 record = maker.row(sample, task, index, report) if index < maker.times(sample, task) else None
-                if record is not None:
+                if record is not None and _new(record, seen):
+                    report.rows[task.name] += 1
                     yield record
 
 
 def _shared_out(maker: RowMaker, own: Sequence[Sample], report: MakeReport) -> Iterator[Record]:
     """As many rows as the plan wants, each task spread evenly over all samples that fit it.
 
-    A pass takes every sample with the chance that brings the rows that are still missing; questions that do not fit
-    are made up for by the next pass.
+    A pass takes every sample with the chance that brings the rows that are still missing, and a few at least; questions
+    that do not fit are made up for by the next pass.
     """
-    fitting = {task.name: [one for one in own if maker.fits(one, task)] for task in maker.tasks}
-    left = quotas(maker.plan, [task for task in maker.tasks if fitting[task.name]])
-    chances: dict[str, float] = {}
+    able = [[(task, maker.weight(one, task)) for task in maker.tasks if maker.fits(one, task)] for one in own]
+    weights: Counter[str] = Counter()
+    for pairs_of_one in able:
+        weights.update({task.name: weight for task, weight in pairs_of_one})
+    left = quotas(maker.plan, [task for task in maker.tasks if weights[task.name]])
     seen: set[int] = set()
     for index in range(MAX_PASSES):
-        before = dict(left)
-        for task in maker.tasks:
-            weights = sum(maker.weight(one, task) for one in fitting[task.name]) if left.get(task.name, 0) > 0 else 0.0
-            chances[task.name] = SPARE * left[task.name] / weights if weights else 0.0
-        for sample in own:
-            for task in maker.tasks:
-                chance = chances[task.name] and chances[task.name] * maker.weight(sample, task)
-                if left.get(task.name, 0) <= 0 or not maker.fits(sample, task):
-                    continue
-                if not maker.chance(chance, sample, task.name, index):
+        chances = {name: max(SPARE * count, LEAST_TRIED) / weights[name] for name, count in left.items() if count > 0}
+        for sample, pairs_of_one in zip(own, able, strict=True):
+            for task, weight in pairs_of_one:
+                chance = chances.get(task.name, 0.0) * weight
+                if left[task.name] <= 0 or not maker.chance(chance, sample, task.name, index):
                     continue
                 record = maker.row(sample, task, index, report)
                 if record is not None and _new(record, seen):
                     left[task.name] -= 1
+                    report.rows[task.name] += 1
                     yield record
-        if before == left:
+        if not chances:
             return
 
 

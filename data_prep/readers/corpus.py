@@ -159,7 +159,8 @@ def scene_sample(scene: Scene, path: str) -> Sample:
     more |= {"made_of": sorted({event.clip for event in heard.events})} if heard.events else {}
     more |= {"countable": False} if heard.kind != COUNTED_SCENE else {}
     maybe = also + ((NOISE_CLASS,) if empty == "noise" else ())
-    text = "" if empty else turns.describe(heard)
+    lasting = heard.kind != "background" or any(event.background for event in heard.events)
+    text = turns.describe(heard) if lasting and not empty else ""
     one = len(heard.events) == 1 and heard.kind == "variant"
     return Sample(
         id=heard.id,
