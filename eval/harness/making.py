@@ -18,8 +18,6 @@ from eval.harness.scoring import trained_on
 from eval.results import versions
 
 NO_ADAPTER = "none"
-TRAINED_ON = "trained_on.txt"
-"""Beside an adapter: the SHA-256 of each recording it was trained on, one a line."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,7 @@ class ModelWish:
         """The adapter's own list of recordings, if it has one."""
         if self.endpoint:
             return None
+        from alm.adapters import TRAINED_ON
         from alm.presets import load_preset
 
         folder = load_preset(self.model).adapter if self.adapter is None else self.adapter_folder
