@@ -136,6 +136,8 @@ class Download:
             RowError: the id was there before.
             RecordError: a fact is one that no sample may have.
         """
+        if rows.SURROGATE.search(name + audio):
+            raise RowError(rows.BAD_TEXT, "the name of the file is not UTF-8; rename it")
         made = Sample(name, audio, self.source, split, facts.pop("licence", "") or self.licence, **facts)
         if (key := hash(name)) in self._seen:
             raise RowError(rows.REPEATED, f"id {rows.shown(name)} was there before")

@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 1 << 24
 MAX_FILE_BYTES = 1 << 32
 MAX_WHOLE_BYTES = 1 << 24
 """Of files that are read whole: metadata of one recording, a playlist."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 BAD_ROW, BAD_TEXT, MISSING, EMPTY = "bad row", "bad text", "missing file", "empty file"
 UNSAFE, REPEATED, UNKNOWN, UNLABELLED = "unsafe path", "repeated id", "unknown label", "no label"
@@ -77,7 +77,7 @@ class Row:
             return str(value)
         if not isinstance(value, str):
             raise self.fault(name, "must be text")
-        if "\0" in value or _SURROGATE.search(value):
+        if "\0" in value or SURROGATE.search(value):
             raise self.fault(name, "must be text that UTF-8 can hold, without zero bytes", BAD_TEXT)
         return value.strip()
 
