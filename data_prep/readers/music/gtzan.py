@@ -22,13 +22,14 @@ def _piece(source: Download, place: str, split: str) -> Sample:
     if (genre := genre.rpartition("/")[2]) not in GENRES:
         raise RowError(rows.UNKNOWN, f"{genre!r} is none of {', '.join(GENRES)}")
     stem = place.removesuffix(".au").removesuffix(".wav")
+    label = "hip hop" if genre == "hiphop" else genre
     return source.sample(
         Path(name).stem,
         source.recording(*dict.fromkeys((place, f"{stem}.wav", f"{stem}.au"))),
         split,
-        labels=(genre,),
+        labels=(label,),
         label_set="gtzan",
-        music=Music(genre=("hip hop" if genre == "hiphop" else genre,)),
+        music=Music(genre=(label,)),
     )
 
 

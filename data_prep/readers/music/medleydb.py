@@ -65,7 +65,8 @@ def _event(row: Row | Lost) -> Event:
 
 
 def _mix(source: Download, song: str, facts: Row) -> Sample:
-    heard = first_texts([name for stem in _stems(facts) for name in _instruments(stem)])
+    stems = [_instruments(stem) for stem in _stems(facts)]
+    heard = first_texts([name for stem in stems for name in stem])
     genre = facts.text("genre", "")
     file = facts.text("mix_filename", f"{song}_MIX.wav")
     return source.sample(
@@ -76,7 +77,7 @@ def _mix(source: Download, song: str, facts: Row) -> Sample:
         labels=heard,
         label_set="medleydb",
         events=_events(source, song),
-        complete=bool(heard),
+        complete=all(stems) and bool(stems),
         music=Music(
             genre=(genre,) if genre else (), instruments=heard, title=facts.text("title", ""),
             artist=facts.text("artist", ""),
@@ -135,7 +136,7 @@ MEDLEYDB = Source(
     how_to_get="ask for it on the page; unpack so that Audio/ holds a folder a song; Annotations/ and Metadata/ are in "
     "github.com/marl/medleydb (medleydb/data)",
     size="196 songs and their stems",
-    tells=("labels", "events", "complete", "music", "group"),
+    tells=("labels", "events", "complete", "music", "group", "extras"),
     layout="Audio/SONG/SONG_MIX.wav\nAudio/SONG/SONG_STEMS/SONG_STEM_01.wav\nAudio/SONG/SONG_METADATA.yaml (or in "
     "Metadata/)\nAnnotations/Instrument_Activations/SOURCEID/SONG_SOURCEID.lab (may be absent)",
     read=reading("medleydb", "CC BY-NC-SA 4.0", _read),

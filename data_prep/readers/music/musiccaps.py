@@ -64,7 +64,7 @@ MUSICCAPS = Source(
     how_to_get="musiccaps-public.csv from the page, the clips that you have from YouTube in audio/, cut to the ten "
     "seconds; class_labels_indices.csv of AudioSet beside it gives labels in words",
     size="5,521 clips of 10 s (2,663 train, 2,858 eval)",
-    tells=("captions", "labels", "seconds", "group"),
+    tells=("captions", "labels", "seconds", "group", "extras"),
     layout="musiccaps-public.csv\naudio/YTID.wav (or YTID_START.wav, YTID_START_END.wav, [YTID]-[START-END].wav)\n"
     "class_labels_indices.csv (may be absent)",
     read=reading("musiccaps", "CC BY-SA 4.0 (captions)", _read),

@@ -171,11 +171,12 @@ def _sample(source: Download, entry: Entry, folder: str, decoded: bool) -> Sampl
         for n, track in enumerate(entry.tracks, start=1)
         if track.start is not None
     )
+    audio = _path(source, entry, folder, decoded)
     return source.sample(
         entry.where,
-        _path(source, entry, folder, decoded),
+        audio,
         "train",
-        group=entry.artist or entry.path,
+        group=audio,
         start=entry.start,
         seconds=entry.seconds,
         chapters=chapters,
@@ -220,7 +221,7 @@ PLAYLISTS = Source(
     home="https://www.xspf.org/spec",
     how_to_get="a folder with playlists (M3U, PLS, XSPF, cue sheets) and the recordings that they name",
     size="as many as there are",
-    tells=("music", "chapters", "start", "seconds"),
+    tells=("music", "chapters", "start", "seconds", "group", "extras"),
     layout="any folder: NAME.m3u, NAME.m3u8, NAME.pls, NAME.xspf, NAME.cue, with paths relative to the playlist",
     read=reading("playlists", LICENCE, _read),
     splits=("all",),

@@ -96,7 +96,7 @@ COMMON_VOICE = Source(
     home="https://commonvoice.mozilla.org/datasets",
     how_to_get="the .tar.gz of each language, unpacked (cv-corpus-VERSION/LANGUAGE/); one or several languages",
     size="some 20,000 validated hours in more than 130 languages, by release",
-    tells=("transcript", "language", "voice", "seconds", "group"),
+    tells=("transcript", "language", "voice", "seconds", "group", "extras"),
     layout="LANGUAGE/train.tsv, dev.tsv, test.tsv (also below cv-corpus-VERSION/, or without a folder)\n"
     "LANGUAGE/clips/NAME.mp3\nLANGUAGE/clip_durations.tsv (may be absent)",
     read=reading("common-voice", "CC0-1.0", _read),

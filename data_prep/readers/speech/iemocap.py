@@ -61,7 +61,7 @@ def _turn(source: Download, folder: str, split: str, words: dict[str, str], row:
         source.recording(f"{folder}/sentences/wav/{dialogue}/{turn}.wav"),
         split,
         group=turn[:5],
-        seconds=row.number("end") - row.number("start"),
+        seconds=round(row.number("end") - row.number("start"), 6),
         transcript=Row(row.where, {"words": words.get(turn, "")}).text("words", ""),
         language="en",
         voice=Voice(
@@ -97,7 +97,7 @@ IEMOCAP = Source(
     home="https://sail.usc.edu/iemocap/iemocap_release.htm",
     how_to_get="ask for it on the page; unpack IEMOCAP_full_release.tar.gz",
     size="12 hours, 10,039 turns, 10 speakers",
-    tells=("voice", "transcript", "language", "seconds", "group"),
+    tells=("voice", "transcript", "language", "seconds", "group", "extras"),
     layout="SessionN/dialog/EmoEvaluation/DIALOGUE.txt (also below IEMOCAP_full_release/)\n"
     "SessionN/dialog/transcriptions/DIALOGUE.txt\nSessionN/sentences/wav/DIALOGUE/TURN.wav",
     read=reading("iemocap", "IEMOCAP release agreement", _read),

@@ -16,18 +16,17 @@ SPLITS = {
     "train-clean-100": "train", "train-clean-360": "train", "train-other-500": "train",
     "dev-clean": "dev", "dev-other": "dev", "test-clean": "test", "test-other": "test",
 }  # fmt: skip
-_SPEAKERS = ("id", "sex", "subset", "minutes", "name")
+_FOLDERS = ("", "LibriSpeech/", "LibriTTS/", "LibriTTS_R/")
 
 
-def _speakers(source: Download) -> dict[str, Row]:
-    """By number; lines that begin with a semicolon are remarks."""
-    path = source.find("SPEAKERS.TXT", "LibriSpeech/SPEAKERS.TXT", "LibriTTS/SPEAKERS.txt", "SPEAKERS.txt")
-    found = source.lookup(path, "id", columns=_SPEAKERS, delimiter="|", quoted=False)
-    return {key: row for key, row in found.items() if not key.startswith(";")}
-
-
-def _voice(speakers: dict[str, Row], speaker: str) -> Voice:
-    return Voice(speaker, sex(speakers[speaker].text("sex", "")) if speaker in speakers else "")
+def _speakers(source: Download) -> dict[str, str]:
+    """Sex by number of the speaker; lines that begin with a semicolon are remarks, and some names have a bar."""
+    path = source.find(*(f"{folder}SPEAKERS.{end}" for folder in _FOLDERS for end in ("TXT", "txt")))
+    found = {}
+    for line in rows.cells(path, source.name(path), "|", False) if path else ():
+        if not isinstance(line, Lost) and len(line[1]) > 2 and not line[1][0].startswith(";"):
+            found[line[1][0].strip()] = sex(line[1][1])
+    return found
 
 
 def _words(source: Download, path: Path) -> Iterator[Row | Lost]:
@@ -48,7 +47,7 @@ def _librispeech(source: Download) -> Found:
             yield from source.each(_words(source, path), make)
 
 
-def _line(source: Download, speakers: dict[str, Row], folder: str, own: str, split: str, row: Row) -> Sample:
+def _line(source: Download, speakers: dict[str, str], folder: str, own: str, split: str, row: Row) -> Sample:
     name = row.text("id")
     speaker = name.split("-")[0]
     return source.sample(
@@ -58,7 +57,7 @@ def _line(source: Download, speakers: dict[str, Row], folder: str, own: str, spl
         group=f"speaker {speaker}",
         transcript=row.text("text"),
         language="en",
-        voice=_voice(speakers, speaker),
+        voice=Voice(speaker, speakers.get(speaker, "")),
         extras={"part": own},
     )
 
@@ -70,7 +69,7 @@ def _libritts(source: Download) -> Found:
             yield source.one(source.name(path), _utterance, source, speakers, path, own, split)
 
 
-def _utterance(source: Download, speakers: dict[str, Row], path: Path, own: str, split: str) -> Sample:
+def _utterance(source: Download, speakers: dict[str, str], path: Path, own: str, split: str) -> Sample:
     """The texts lie beside each recording."""
     stem = path.with_suffix("")
     texts = {}
@@ -88,7 +87,7 @@ def _utterance(source: Download, speakers: dict[str, Row], path: Path, own: str,
         group=f"speaker {speaker}",
         transcript=Row(source.name(path), texts).text("normalized"),
         language="en",
-        voice=_voice(speakers, speaker),
+        voice=Voice(speaker, speakers.get(speaker, "")),
         extras={"part": own, "original": texts.get("original", "")},
     )
 
@@ -100,7 +99,7 @@ LIBRISPEECH = Source(
     home="https://www.openslr.org/12",
     how_to_get="the .tar.gz of each part, unpacked (folder LibriSpeech/)",
     size="982 hours, 292,367 utterances, 2,484 speakers",
-    tells=("transcript", "language", "voice", "group"),
+    tells=("transcript", "language", "voice", "group", "extras"),
     layout="LibriSpeech/PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt\n"
     "LibriSpeech/PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac\nLibriSpeech/SPEAKERS.TXT (may be absent)",
     read=reading("librispeech", "CC BY 4.0", _librispeech),
@@ -115,7 +114,7 @@ LIBRITTS = Source(
     home="https://www.openslr.org/60",
     how_to_get="the .tar.gz of each part, unpacked (folder LibriTTS/ or, from openslr.org/141, LibriTTS_R/)",
     size="585 hours, 2,456 speakers, 24 kHz, with punctuation",
-    tells=("transcript", "language", "voice", "group"),
+    tells=("transcript", "language", "voice", "group", "extras"),
     layout="LibriTTS/PART/SPEAKER/CHAPTER/NAME.wav\nLibriTTS/PART/SPEAKER/CHAPTER/NAME.normalized.txt\n"
     "LibriTTS/PART/SPEAKER/CHAPTER/NAME.original.txt (may be absent)\nLibriTTS/SPEAKERS.txt (may be absent)",
     read=reading("libritts", "CC BY 4.0", _libritts),

@@ -60,7 +60,7 @@ MELD = Source(
     home="https://affective-meld.github.io",
     how_to_get="MELD.Raw.tar.gz and the archives in it, unpacked",
     size="13,708 utterances of 1,433 dialogues; one file (train dia125_utt3) is damaged in the release",
-    tells=("transcript", "voice", "language", "group"),
+    tells=("transcript", "voice", "language", "group", "extras"),
     layout="train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv\ntrain_splits/diaN_uttN.mp4\n"
     "dev_splits_complete/diaN_uttN.mp4\noutput_repeated_splits_test/diaN_uttN.mp4",
     read=reading("meld", "GPL-3.0 (annotations)", _read),

@@ -112,7 +112,7 @@ def _segment(source: Download, texts: dict[int, str], row: Row) -> Sample:
         SPLITS[own],
         group=video,
         start=start,
-        seconds=end - start,
+        seconds=round(end - start, 6),
         transcript=Row(row.where, {"text": texts.get(index, "")}).text("text", ""),
         language="en",
         voice=Voice(emotion=strongest if scores.get(strongest, 0.0) > 0 else "", emotion_scores=scores),
@@ -158,7 +158,7 @@ MOSEI = Source(
     how_to_get="CMU_MOSEI.zip (folder Raw/), CMU_MOSEI_Labels.csd, and cmu_mosei_std_folds.py of the toolkit "
     "github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK; or CMU_MOSEI_Labels.csv of s3prl instead of the last two",
     size="65 hours, 23,259 segments of 3,228 videos",
-    tells=("voice", "transcript", "language", "start", "seconds", "group"),
+    tells=("voice", "transcript", "language", "start", "seconds", "group", "extras"),
     layout="Raw/Audio/Full/WAV_16000/VIDEO.wav (also without Raw/)\nRaw/Transcript/Segmented/Combined/VIDEO.txt\n"
     "CMU_MOSEI_Labels.csd and cmu_mosei_std_folds.py, or CMU_MOSEI_Labels.csv",
     read=reading("mosei", "research, by the page", _read),

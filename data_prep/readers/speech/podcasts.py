@@ -139,7 +139,7 @@ PODCASTS = Source(
     how_to_get="episodes that you may use; PODTILE's data are not public. Feeds of Podcasting 2.0 name their files "
     "of chapters (podcastindex.org/namespace/1.0)",
     size="as many as there are",
-    tells=("chapters", "transcript", "events", "language", "seconds", "group"),
+    tells=("chapters", "transcript", "events", "language", "seconds", "group", "extras"),
     layout='episodes.jsonl: {"id", "audio", "title", "description", "show", "language", "duration", "split",\n'
     '  "licence", "transcript": [{"start", "end", "text", "speaker"}],\n'
     '  "chapters": [{"start" or "sentence", "title", "summary"}]}\n'

@@ -84,7 +84,7 @@ def _source(version: int, size: str, folders: tuple[str, ...], ending: tuple[str
         home=f"https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox{version}.html",
         how_to_get=how,
         size=size,
-        tells=("voice", "group"),
+        tells=("voice", "group", "extras"),
         layout=f"vox{version}_meta.csv\n{' or '.join(folders)}/SPEAKER/VIDEO/00001{ending[0]}\n"
         "final_dataframe_extended.csv (ages; may be absent)",
         read=reading(name, licence, _reader(version, folders, ending)),  # type: ignore[arg-type]
