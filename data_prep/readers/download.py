@@ -17,6 +17,7 @@ from data_prep.readers.rows import Row, RowError
 from data_prep.samples import Sample
 
 Found = Iterator[Sample | Lost]
+MAX_DETAIL_LETTERS = 400
 
 
 @dataclass
@@ -154,9 +155,9 @@ class Download:
         try:
             return make(*given)
         except RowError as fault:
-            return Lost(fault.reason, where, str(fault))
+            return Lost(fault.reason, where, str(fault)[:MAX_DETAIL_LETTERS])
         except (AlmError, ValueError, OverflowError) as fault:
-            return Lost(rows.BAD_ROW, where, str(fault)[:300])
+            return Lost(rows.BAD_ROW, where, str(fault)[:MAX_DETAIL_LETTERS])
 
 
 def _size(path: Path) -> int | None:
