@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 TEXTS = (
-    "", " ", "../../etc/passwd", "/data/elsewhere/x.wav", "C:\\data\\x.wav", "..\\..\\x.wav", "\\\\host\\x",
+    "", " ", "../../etc/passwd", "/srv/elsewhere/x.wav", "C:\\x\\x.wav", "..\\..\\x.wav", "\\\\host\\x",
     "a\0b", "9" * 5000, "-1", "0", "NaN", "inf", "1e309", "1e308", "x" * 200_000, "['open", "[" * 3000, "{'a': [1]}",
     "None", "[]",
     "ä€𝄞", "true", "<audio>", "\u202e", ".", "..", "a/../../b", "file:///etc/passwd", "https://example.org/x.wav", "~",

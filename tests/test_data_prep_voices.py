@@ -148,7 +148,7 @@ def test_recordings_may_lie_elsewhere(download: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("download", ["teleantifraud"], indirect=True)
 def test_paths_of_other_machines_are_mapped(download: Path) -> None:
     assert report_of(read("teleantifraud", download)).lost == {"unsafe path": 1}
-    found = report_of(read("teleantifraud", download, path_map={"/data/calls/": str(download / "audio")}))
+    found = report_of(read("teleantifraud", download, path_map={"/srv/calls/": str(download / "audio")}))
     assert found.samples["test"] == 1 and not found.lost
 
 
