@@ -163,8 +163,9 @@ def _said(reply: httpx.Response) -> Reply:
         choice = body["choices"][0]
         text = choice["message"].get("content") or choice["message"].get("refusal") or ""
         used = body.get("usage") or {}
+        whole = str(text).encode("utf-8", "replace").decode()  # JSON may hold halves of characters, no file can
         return Reply(
-            str(text), str(choice.get("finish_reason") or ""), _count(used, "prompt"), _count(used, "completion")
+            whole, str(choice.get("finish_reason") or ""), _count(used, "prompt"), _count(used, "completion")
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise EndpointError(f"no chat completion came back: {_shown(reply)}") from None

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import generation as generation_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -155,3 +156,6 @@ def curate(
         clips = curate(read_catalogue(catalogue), load_ontology())
         write_manifest(clips, target)
         console().print(f"{len(clips)} clips in {target}")
+
+
+app.command("generate")(generation_commands.generate)
