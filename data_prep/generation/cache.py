@@ -36,6 +36,7 @@ class Cache:
         try:
             self._store = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._store.execute("PRAGMA journal_mode=WAL")
+            self._store.execute("PRAGMA synchronous=NORMAL")  # a crash of the machine may cost the last answers
             self._store.execute(_TABLE)
         except sqlite3.Error as fault:
             raise CorpusError(f"{path}: cannot be used as a cache of answers ({fault}); delete or move it") from fault

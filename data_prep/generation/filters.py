@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from data_prep.generation.grounding import Grounds
-from data_prep.generation.kinds.base import Made, Rejected, Work
 from data_prep.generation.reading import Pair, read_grade
 from data_prep.generation.wording import (
     MOST_ANSWER,
@@ -15,6 +14,7 @@ from data_prep.generation.wording import (
     normal,
     speaks_of_source,
 )
+from data_prep.generation.work import Made, Rejected, Work
 
 AGREES = 0.5
 """Agreement in words from which two answers say the same."""

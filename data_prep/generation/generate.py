@@ -24,13 +24,13 @@ from data_prep.generation.asking import Asker
 from data_prep.generation.cache import Cache
 from data_prep.generation.facts import facts_of
 from data_prep.generation.kinds import KINDS
-from data_prep.generation.kinds.base import Made, Rejected, Servers, Work
 from data_prep.generation.meter import BudgetSpentError, Meter
 from data_prep.generation.output import whole_file
 from data_prep.generation.plan import GenerationPlan
 from data_prep.generation.report import KindCount, Report
 from data_prep.generation.similarity import Similarity
-from data_prep.generation.wording import MOST_ANSWER, MOST_QUESTION, fault_of
+from data_prep.generation.wording import MOST_ANSWER, MOST_QUESTION, echoes, fault_of
+from data_prep.generation.work import Made, Rejected, Servers, Work
 from data_prep.records import AUDIO_MARK, Message, Record
 from data_prep.samples import Sample
 
@@ -196,17 +196,20 @@ def generate(samples: Iterable[Sample], plan: GenerationPlan, endpoint: Endpoint
 def _worked(work: Work) -> Done:
     """A failure of one sample is told; a spent budget and a wrong key end the run."""
     try:
-        results = tuple(map(_fit_for_a_record, KINDS[work.kind].make(work)))
+        results = tuple(_fit_for_a_record(one, work) for one in KINDS[work.kind].make(work))
     except (EndpointError, AudioError) as fault:
         return Done(work.kind, work.sample, failure=str(fault))
     return Done(work.kind, work.sample, results, dict(sorted(work.prompts.items())))
 
 
-def _fit_for_a_record(one: Made | Rejected) -> Made | Rejected:
-    """Parts of a record may come from the sample, such as a label; they are held to the same."""
-    if isinstance(one, Made) and (fault := fault_of(one.question, MOST_QUESTION) or fault_of(one.answer, MOST_ANSWER)):
-        return Rejected(fault, "", f"Q: {one.question}\nA: {one.answer}"[:MOST_ANSWER])
-    return one
+def _fit_for_a_record(one: Made | Rejected, work: Work) -> Made | Rejected:
+    """What holds for every kind. Parts of a record may come from the sample, such as a label: they are no exception."""
+    if isinstance(one, Rejected):
+        return one
+    fault = fault_of(one.question, MOST_QUESTION) or fault_of(one.answer, MOST_ANSWER)
+    if not fault and any(echoes(text, work.asked_words) for text in (one.question, one.answer)):
+        fault = "repeats the prompt"
+    return Rejected(fault, "", f"Q: {one.question}\nA: {one.answer}"[:MOST_ANSWER]) if fault else one
 
 
 def _rejected_line(done: Done, one: Rejected) -> str:

@@ -64,12 +64,14 @@ class ClapSimilarity:
     name: str = "clap"
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        if not (self.folder / "config.json").is_file():
+            raise ConfigError(f"--similarity {self.folder}: no folder with a CLAP model of transformers")
+
     @cached_property
     def _parts(self) -> tuple[Any, Any]:
         from transformers import AutoProcessor, ClapModel
 
-        if not (self.folder / "config.json").is_file():
-            raise ConfigError(f"--similarity {self.folder}: no folder with a CLAP model of transformers")
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             processor = AutoProcessor.from_pretrained(self.folder, **local)

@@ -85,6 +85,17 @@ def _repeats(text: str) -> bool:
     return most >= 3 and most * 5 >= len(words) / 5
 
 
+def echoes(text: str, prompt: str) -> bool:
+    """Whether half of a text is the prompt's own words, four in a row: a weak writer gives back what it was told.
+
+    >>> echoes("Name the most prominent sounds in it.", "Name the most prominent sounds, their order and so on")
+    True
+    """
+    words, source = normal(text).split(), f" {normal(prompt)} "
+    runs = [f" {' '.join(words[i : i + 4])} " for i in range(len(words) - 3)]
+    return bool(runs) and 2 * sum(run in source for run in runs) >= len(runs)
+
+
 def normal(text: str) -> str:
     """
     >>> normal("The  Dog, barks!")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from data_prep.generation.facts import Fact
-from data_prep.generation.kinds.base import Kind
 from data_prep.generation.kinds.captions import ASPECTS, refined_captions, rewritten_captions
 from data_prep.generation.kinds.labels import MOST_LABELS, described_labels
 from data_prep.generation.kinds.limits import refusals, unanswerable
 from data_prep.generation.kinds.questions import audio_instructions, complex_reasoning
 from data_prep.generation.kinds.reasoning import MOST_QUESTIONS, rationales
+from data_prep.generation.work import Kind
 from data_prep.samples import Sample
 
 

@@ -8,9 +8,9 @@ from data_prep.generation.asking import CUT
 from data_prep.generation.facts import Fact, numbered
 from data_prep.generation.filters import checked
 from data_prep.generation.grounding import Grounds, vocabulary
-from data_prep.generation.kinds.base import Made, Rejected, Work
 from data_prep.generation.reading import Pair, read_list, read_text, read_yes_no
 from data_prep.generation.wording import agreement, normal
+from data_prep.generation.work import Made, Rejected, Work
 from data_prep.phrases import QUESTIONS
 
 ASPECTS = ("speech", "music", "sound")

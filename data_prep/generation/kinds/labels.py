@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from data_prep.generation.asking import CUT
 from data_prep.generation.filters import wording_fault
 from data_prep.generation.grounding import vocabulary
-from data_prep.generation.kinds.base import Made, Rejected, Work
 from data_prep.generation.prompting import load_pool
 from data_prep.generation.reading import Pair, read_list
+from data_prep.generation.work import Made, Rejected, Work
 
 MOST_LABELS = 5
 LETTERS = (20, 400)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from data_prep.generation.asking import CUT
 from data_prep.generation.filters import checked, without_doubles
 from data_prep.generation.grounding import Grounds
-from data_prep.generation.kinds.base import Made, Rejected, Work
 from data_prep.generation.prompting import load_pool
 from data_prep.generation.reading import read_pairs, read_text
 from data_prep.generation.wording import MOST_ANSWER, fault_of, normal
+from data_prep.generation.work import Made, Rejected, Work
 
 EXAMPLES = 3
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from data_prep.generation.asking import CUT
 from data_prep.generation.filters import wording_fault
 from data_prep.generation.grounding import Grounds
-from data_prep.generation.kinds.base import Made, Rejected, Work
 from data_prep.generation.reading import Pair, Step, read_steps
 from data_prep.generation.wording import normal
+from data_prep.generation.work import Made, Rejected, Work
 from data_prep.samples import Asked
 
 MOST_QUESTIONS = 3

@@ -71,6 +71,12 @@ class Work:
     def evidence(self) -> str:
         return numbered(self.facts)
 
+    @property
+    def asked_words(self) -> str:
+        """All prompts that were used, without what filled them."""
+        used = [load_prompt(name, self.plan.prompts) for name in self.prompts]
+        return "\n".join(f"{prompt.system}\n{prompt.user}" for prompt in used)
+
     @cached_property
     def rng(self) -> Generator:
         return default_rng(self.seed("choices"))
