@@ -10,6 +10,8 @@ from typing import Any
 
 MOST_LETTERS = 40_000
 """Of a reply; what stands behind is not read."""
+MOST_FAULTS = 200
+"""After so many opening brackets that open nothing, a reply is taken for no JSON."""
 _BULLET = re.compile(r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.):])\s+")
 _ASKED = re.compile(r"^\W*(?:\d{1,2}\W+)?(?:Q|Question)\s*\d{0,2}\s*[:.)]\W*\s*", re.IGNORECASE)
 _SAID = re.compile(r"^\W*(?:A|Answer)\s*\d{0,2}\s*[:.)]\W*\s*", re.IGNORECASE)
@@ -51,12 +53,12 @@ def read_pairs(text: str, cut: bool = False) -> list[Pair]:
 
 
 def _json_pairs(text: str) -> Iterator[Pair]:
-    decoder, at = json.JSONDecoder(), 0
-    while (at := text.find("{", at)) >= 0:
+    decoder, at, left = json.JSONDecoder(), 0, MOST_FAULTS
+    while left and (at := text.find("{", at)) >= 0:
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at, left = at + 1, left - 1
             continue
         yield from _pair(value)
 
