@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,7 @@ def _similarity(name: str) -> Similarity | None:
     return TagSimilarity(_assistant("tiny")) if name == "tags" else ClapSimilarity(Path(name))
 
 
+@cache
 def _assistant(preset: str) -> Assistant:
     from alm.cli import load_assistant
 

@@ -33,7 +33,9 @@ _SOURCE = re.compile(
     re.IGNORECASE,
 )
 _PLACE = re.compile(
-    r"\{[a-z_]+\}|<(?:question|answer|caption)[^>]*>|\[(?:insert|your|question|answer)\b", re.IGNORECASE
+    r"\{[a-z_]+\}|<(?:question|answer|caption)[^>]*>|\[(?:insert|your|question|answer)\b"
+    r"|^\W*(?:the |your )?(?:question|answer|request|caption|sentence)\W*$",
+    re.IGNORECASE,
 )
 
 
