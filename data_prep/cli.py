@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import generation as generation_commands
 from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -43,6 +44,7 @@ def main() -> None:
 
 app.command("sources")(sources_commands.sources)
 app.command("read")(sources_commands.read)
+app.command("generate")(generation_commands.generate)
 
 
 @app.command()
