@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import formats as formats_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -38,6 +39,10 @@ def guarded() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Prepare recordings and instruction records: fetch the corpus by name, build scenes and records."""
+
+
+app.command("convert")(formats_commands.convert)
+app.command("validate")(formats_commands.validate)
 
 
 @app.command()

@@ -1,0 +1,63 @@
+"""Paths of recordings as files of rows write them: mapped, kept below a folder, and made relative again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from data_prep.errors import CorpusError
+from data_prep.formats.base import ReadRows, RowError
+from data_prep.readers.base import ReadOptions, inside
+
+ADDRESSES = ("http://", "https://", "s3://", "gs://", "hf://")
+"""Kept as they are; nothing here fetches them."""
+MAX_PATH_LETTERS = 4096
+REMEDY = "map its beginning with --map BEGIN=FOLDER, or name the folder of the recordings with --audio-root"
+
+
+class Places:
+    """Where the recordings of one file of rows are."""
+
+    def __init__(self, file: Path, options: ReadRows) -> None:
+        self._root = (options.audio_root or file.parent).absolute()
+        self._below = f"{self._root}{os.sep}" if str(self._root) != os.sep else os.sep
+        self._options = ReadOptions(audio_root=self._root, path_map=options.path_map)
+        self._begins = tuple(begin for begin in options.path_map if begin)
+        self._check = options.check_files
+
+    def found(self, written: object, field: str) -> str:
+        """The absolute path of a recording, or its address as it is.
+
+        Raises:
+            RowError: no path, one that leads out of the folder, or (if asked to look) one where no file is.
+        """
+        if not isinstance(written, str) or not written.strip():
+            raise RowError(field, written, "must be the path of a recording", "write the path")
+        if written.startswith(ADDRESSES):
+            return written
+        if len(written) > MAX_PATH_LETTERS or "\0" in written or "://" in written or written.startswith("data:"):
+            rule = f"must be a path of at most {MAX_PATH_LETTERS} letters or an address ({', '.join(ADDRESSES)})"
+            raise RowError(field, written, rule, "write the recording to a file and name it")
+        path = self._resolved(written, field)
+        if self._check and not os.path.isfile(path):  # noqa: PTH113 a Path a row would take longer than the rest
+            raise RowError(field, path, "must be a file that is there", REMEDY)
+        return path
+
+    def _resolved(self, written: str, field: str) -> str:
+        plain = not any(mark in written for mark in ("..", "\\", ":", "//", "./"))
+        if plain and not written.startswith(self._begins):
+            if written[0] != "/":
+                return self._below + written
+            if written.startswith(self._below):
+                return written
+        try:
+            if written.startswith(self._below) and not written.startswith(self._begins):
+                written = written[len(self._below) :]
+            return str(inside(self._root, written, self._options).absolute())
+        except CorpusError:
+            raise RowError(field, written, f"must be a path below {self._root}", REMEDY) from None
+
+
+def relative(path: str, folder: str) -> str:
+    """`path` from `folder` if it lies below it (`folder` ends with a separator), else as it is."""
+    return path[len(folder) :] if path.startswith(folder) and len(path) > len(folder) else path
