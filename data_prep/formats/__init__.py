@@ -126,7 +126,7 @@ def _bad(path: Path, raw: Raw, fault: RecordError) -> BadRow:
     """A fault with its place."""
     field, value, rule, remedy = "row", "", str(fault), ""
     if isinstance(fault, RowError | FieldError):
-        field, value, rule = fault.name, shown(fault.value), fault.rule
+        field, value, rule = shown(fault.name) or "''", shown(fault.value), fault.rule
         remedy = fault.remedy if isinstance(fault, RowError) else ""
     remedy = remedy or REMEDIES.get(field, "mend the row or leave it out")
     return BadRow(str(path), raw.index, raw.line, field, value, rule, remedy)

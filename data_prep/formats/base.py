@@ -13,7 +13,8 @@ from data_prep.records import Record
 
 UNKNOWN = "unknown"
 """Source, task and licence of a row that does not tell them."""
-SHOWN = 20
+SHOWN, SHOWN_IN_ALL = 20, 200
+MAX_NAMES = 1000
 LETTERS_SHOWN = 80
 Row = dict[str, Any]
 
@@ -81,6 +82,13 @@ def shown(value: object) -> str:
     return str(value)[:LETTERS_SHOWN]
 
 
+def counted(counts: Counter[str], name: str) -> str:
+    """Count one more of `name`, or of `other fields` once there are too many names; gives what was counted."""
+    name = name if name in counts or len(counts) < MAX_NAMES else "other fields"
+    counts[name] += 1
+    return name
+
+
 @dataclass
 class Losses:
     """What a written file does not hold of the records; the numbers add up to the records given."""
@@ -96,13 +104,14 @@ class Losses:
 
     def refuse(self, record: Record, reason: str) -> None:
         """A record cannot be held."""
-        self.refused[reason] += 1
+        counted(self.refused, reason)
         if len(self.shown) < SHOWN:
             self.shown.append(f"record '{record.id[:LETTERS_SHOWN]}': {reason}")
 
     def lose(self, *names: str) -> None:
         """One record is written without these."""
-        self.fields.update(names)
+        for name in names:
+            counted(self.fields, name)
 
     def __bool__(self) -> bool:
         return bool(self.refused or self.fields)
@@ -140,6 +149,6 @@ class RowReport:
                 self.splits[one.split] += 1
                 yield one
             else:
-                self.bad[one.field] += 1
-                if self.bad[one.field] <= SHOWN:
+                name = counted(self.bad, one.field)
+                if self.bad[name] <= SHOWN and len(self.shown) < SHOWN_IN_ALL:
                     self.shown.append(one)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.formats.base import UNKNOWN, Losses, ReadRows, Row, RowError
+from data_prep.formats.base import UNKNOWN, Losses, ReadRows, Row, RowError, shown
 from data_prep.formats.json_rows import loads
 from data_prep.formats.paths import Places
 from data_prep.records import SPLITS, Message, Record
@@ -82,7 +82,7 @@ class Reading:
                 meta[name] = row[name]
         for name, value in meta.items():
             if isinstance(value, dict | list) and not _shallow(value, MAX_DEPTH):
-                raise RowError(f"meta.{name}"[:200], value, f"may be nested {MAX_DEPTH} deep", "write it as text")
+                raise RowError(f"meta.{shown(name)}", value, f"may be nested {MAX_DEPTH} deep", "write it as text")
         return meta
 
 
@@ -149,7 +149,7 @@ def written_facts(record: Record, meta: str) -> Row:
 
 def lose_facts(record: Record, losses: Losses, kept: Iterable[str] = ()) -> None:
     """Count what a format without further keys loses of a record, but for what it `kept`."""
-    lost = [f"meta.{name}" for name in record.meta] + ["id"]
+    lost = [f"meta.{shown(name)}" for name in record.meta] + ["id"]
     empty = {"split": "train", "licence": UNKNOWN, "source": UNKNOWN, "task": UNKNOWN, "duration": 0}
     lost += [name for name, value in empty.items() if getattr(record, name) != value]
     losses.lose(*(name for name in lost if name not in kept))

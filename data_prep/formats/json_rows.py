@@ -17,6 +17,7 @@ from alm.errors import RecordError
 from data_prep.formats.base import BadRow, Raw, ReadRows, shown
 
 CHUNK_BYTES = 1 << 20
+PEEK_BYTES = 1 << 16
 MAX_ROW_LETTERS = 1 << 24
 BOM = "\ufeff"
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -70,7 +71,7 @@ def read_json(path: Path, options: ReadRows) -> Iterator[Raw | BadRow]:
     if not path.is_file():
         raise RecordError(f"{path}: no such file of rows")
     with path.open("rb") as stream:
-        first = stream.read(CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+        first = stream.read(PEEK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
         stream.seek(0)
         yield from (_List(path, stream, options) if first[:1] == b"[" else _Lines(path, stream, options)).rows()
 

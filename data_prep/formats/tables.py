@@ -105,7 +105,7 @@ def read_parquet(path: Path, options: ReadRows) -> Iterator[Raw | BadRow]:
                     index += 1
                     yield _checked(path, index, row)
                 options.advance(size * batch.num_rows // total)
-    except (pa.ArrowException, OSError) as fault:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as fault:
         raise RecordError(f"{path}: is not a Parquet file that can be read ({str(fault)[:200]})") from fault
 
 
