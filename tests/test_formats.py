@@ -243,7 +243,10 @@ def test_a_wrong_row_is_told_with_line_value_rule_and_remedy(tmp_path: Path) -> 
         assert part in str(found)
 
 
-OUTSIDE = ("/etc/passwd", "../a.wav", "a/../../b.wav", "..\\a.wav", "C:\\a.wav", "file:///a.wav", "a\0.wav", "x" * 5000)
+OUTSIDE = (
+    "/etc/passwd", ".", "./", "../a.wav", "a/../../b.wav", "..\\a.wav", "C:\\a.wav", "file:///a.wav", "a\0.wav",
+    "x" * 5000,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("path", OUTSIDE)

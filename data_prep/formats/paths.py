@@ -12,6 +12,7 @@ from data_prep.readers.base import ReadOptions, inside
 ADDRESSES = ("http://", "https://", "s3://", "gs://", "hf://")
 """Kept as they are; nothing here fetches them."""
 MAX_PATH_LETTERS = 4096
+_UNUSUAL = ("..", "\\", ":", "//", "/./")
 REMEDY = "map its beginning with --map BEGIN=FOLDER, or name the folder of the recordings with --audio-root"
 
 
@@ -20,9 +21,9 @@ class Places:
 
     def __init__(self, file: Path, options: ReadRows) -> None:
         self._root = (options.audio_root or file.parent).absolute()
-        self._below = f"{self._root}{os.sep}" if str(self._root) != os.sep else os.sep
+        self._below = _with_separator(self._root)
         self._options = ReadOptions(audio_root=self._root, path_map=options.path_map)
-        self._begins = tuple(begin for begin in options.path_map if begin)
+        self._maps = [(begin, _with_separator(Path(to).absolute())) for begin, to in options.path_map.items() if begin]
         self._check = options.check_files
 
     def found(self, written: object, field: str) -> str:
@@ -44,18 +45,23 @@ class Places:
         return path
 
     def _resolved(self, written: str, field: str) -> str:
-        plain = not any(mark in written for mark in ("..", "\\", ":", "//", "./"))
-        if plain and not written.startswith(self._begins):
-            if written[0] != "/":
-                return self._below + written
-            if written.startswith(self._below):
-                return written
-        try:
-            if written.startswith(self._below) and not written.startswith(self._begins):
-                written = written[len(self._below) :]
-            return str(inside(self._root, written, self._options).absolute())
+        begin, below = next((pair for pair in self._maps if written.startswith(pair[0])), ("", self._below))
+        if not begin and written.startswith(self._below):
+            begin = self._below
+        rest = written[len(begin) :]
+        if rest and rest[0] not in "/." and not any(mark in rest for mark in _UNUSUAL):
+            return below + rest
+        if not rest.strip("./\\"):
+            raise RowError(field, written, "must be the path of a recording, not of a folder", "write the path")
+        try:  # thoroughly, which takes ten times as long
+            whole = rest if begin == self._below else written
+            return str(inside(self._root, whole, self._options).absolute())
         except CorpusError:
             raise RowError(field, written, f"must be a path below {self._root}", REMEDY) from None
+
+
+def _with_separator(folder: Path) -> str:
+    return os.path.join(folder, "")  # noqa: PTH118 a Path drops the separator at the end
 
 
 def relative(path: str, folder: str) -> str:
