@@ -19,7 +19,7 @@ from data_prep.records import Record, from_row, to_row
 
 VARIANTS = pytest.mark.parametrize("variants", [100, pytest.param(2000, marks=pytest.mark.slow)])
 PATHS = (
-    "/etc/passwd", "../../a.wav", "a/../../b.wav", "/data/of/others/a.wav", "C:\\a.wav", "..\\..\\a.wav", "a\0.wav",
+    "/etc/passwd", "../../a.wav", "a/../../b.wav", "/disk/of/others/a.wav", "C:\\a.wav", "..\\..\\a.wav", "a\0.wav",
     "file:///a.wav", "ftp://a/b.wav", "https://example.org/a.wav", "data:audio/wav;base64,AA", " ", ".", "..", "/",
     "x" * 5000, "<audio>", "a.wav\n",
 )  # fmt: skip

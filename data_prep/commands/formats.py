@@ -57,7 +57,7 @@ def convert(
     would be lost (and --lossless is given).
 
     \b
-    alm data convert openaqa.json train.jsonl --from openaqa --to alm --map /data/sls/=audio/
+    alm data convert openaqa.json train.jsonl --from openaqa --to alm --map /authors/disk/=audio/
     alm data convert train.jsonl train.json --from alm --to llamafactory
     """
     from data_prep.cli import guarded
@@ -93,7 +93,7 @@ def validate(
     Exit code 0: all rows are right; 2: a row is wrong, or the file cannot be read.
 
     \b
-    alm data validate openaqa.json --from openaqa --map /data/sls/=audio/ --check-files
+    alm data validate openaqa.json --from openaqa --map /authors/disk/=audio/ --check-files
     """
     from data_prep.cli import guarded
     from data_prep.formats import FORMATS, RowReport
@@ -123,7 +123,7 @@ def _options(
     pairs = [one.partition("=") for one in path_map or ()]
     for begin, sign, folder in pairs:
         if not begin or not sign or not folder:
-            raise ConfigError(f"--map {begin}{sign}{folder}: must be BEGIN=FOLDER, as in /data/sls/=audio/")
+            raise ConfigError(f"--map {begin}{sign}{folder}: must be BEGIN=FOLDER, as in /authors/disk/=audio/")
     mapped = {begin: folder for begin, _, folder in pairs}
     return ReadRows(audio_root, mapped, check_files, split, source, licence, new_ids, advance)
 
