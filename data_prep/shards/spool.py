@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from data_prep.atomic import writing
 from data_prep.errors import CorpusError
 from data_prep.records import Record
 from data_prep.shards.layout import ShardSettings, kind_of
+from data_prep.shards.places import Places
 from data_prep.shards.recordings import ending_of
 
 KEY_BYTES = 8
@@ -36,8 +37,11 @@ class Section:
     """[records] where their lines begin in the spool"""
 
 
-def line_of(record: Record) -> bytes:
-    """A record as samples hold it: every row has the same fields of the same types, so `meta` is JSON in a text."""
+def line_of(record: Record, audios: Sequence[str]) -> bytes:
+    """A record as samples hold it: every row has the same fields of the same types, so `meta` is JSON in a text.
+
+    `audios` is how its recordings are named here.
+    """
     row = {
         "id": record.id,
         "messages": [{"content": message.content, "role": message.role} for message in record.messages],
@@ -47,7 +51,7 @@ def line_of(record: Record) -> bytes:
         "licence": record.licence,
         "duration": float(record.duration),
         "meta": json.dumps(record.meta, ensure_ascii=False, sort_keys=True),
-        "audios": list(record.audios),
+        "audios": list(audios),
     }
     try:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
@@ -76,7 +80,7 @@ class Spool:
                 yield json.loads(stream.readline())
 
 
-def spooled(records: Iterable[Record], path: Path, settings: ShardSettings) -> Spool:
+def spooled(records: Iterable[Record], path: Path, settings: ShardSettings, names: Places) -> Spool:
     """Write the records to `path` and sort them by what they are about; their own order does not matter.
 
     Raises:
@@ -87,10 +91,11 @@ def spooled(records: Iterable[Record], path: Path, settings: ShardSettings) -> S
     place = 0
     with writing(path) as stream:
         for record in records:
-            line = line_of(record)
-            kind = kind_of([ending_of(name, settings) for name in record.audios])
+            audios = [names.name(path) for path in record.audios]
+            line = line_of(record, audios)
+            kind = kind_of([ending_of(name, settings) for name in audios])
             owners.append(_number(numbers, (record.split, kind)))
-            keys.append(key_of(*record.audios) if record.audios else key_of(record.id))
+            keys.append(key_of(*audios) if audios else key_of(record.id))
             ids.append(key_of(record.split, record.id))
             places.append(place)
             stream.write(line)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +26,12 @@ KEYS = 2**64
 MEGABYTE = 10**6
 ROW_BYTES = 1_500
 """About what a record adds to a shard besides its recordings."""
+TITLE = "Recordings and instruction rows"
 CODE = ("data_prep.shards.packing",)
 
 
-class Runner(Protocol):
-    """Runs a function on items, anywhere; results come in the order of the items."""
-
-    def __call__(self, work: Callable[[Job], Shard], jobs: list[Job]) -> Iterator[Shard]: ...
+Runner = Callable[[Callable[[Job], Shard], list[Job]], Iterator[Shard]]
+"""Runs a function on jobs, anywhere; results come in the order of the jobs."""
 
 
 def in_threads(workers: int) -> Runner:
@@ -72,7 +69,7 @@ def write_shards(
         recordings: the folder that paths in records are relative to.
         work: for lines on their way and notes on what is done; kept for the next run, can be removed.
         run: where shards are made; in this thread when not given.
-        title: for the data card.
+        title: of the data card.
         planned: called with the number of shards once it is known.
         advance: called after each shard.
 
@@ -85,7 +82,7 @@ def write_shards(
     _check_target(folder)
     for leftovers in (folder, work):
         remove_leftovers(leftovers)
-    spool = spooled(records, work / "spool.jsonl", settings)
+    spool = spooled(records, work / "spool.jsonl", settings, places)
     try:
         jobs = list(_jobs(spool, folder, work, settings, places))
         planned(len(jobs))
@@ -97,7 +94,7 @@ def write_shards(
     finally:
         spool.path.unlink(missing_ok=True)
     index = Index(settings, tuple(shard for shard in shards if shard.samples or shard.lost_records))
-    write_text(folder / CARD, card(index, title or folder.name))
+    write_text(folder / CARD, card(index, title or TITLE))
     write_index(index, folder)
     _remove_stale(folder, work, index)
     return index
@@ -157,5 +154,5 @@ def _remove_stale(folder: Path, work: Path, index: Index) -> None:
         for path in sorted(root.glob("*/*/[0-9][0-9][0-9][0-9][0-9].*")):
             if path.suffix in endings and path.relative_to(root).with_suffix("").as_posix() not in names:
                 path.unlink()
-    if work != folder / WORK:
-        shutil.rmtree(folder / WORK)
+    if not any((folder / WORK).iterdir()):
+        (folder / WORK).rmdir()
