@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,18 +74,18 @@ def build(
             for part in plan_recipe(path, out, root=root, work=work):
                 typer.echo("\t".join(text for text in (part.step, part.unit, part.state) if text))
             return
-        with progress() as bar:
-            index = run_recipe(path, out, root=root, work=work, engine=_engine(engine, workers), watcher=_Bars(bar))
+        with _engine(engine, workers) as chosen, progress() as bar:
+            index = run_recipe(path, out, root=root, work=work, engine=chosen, watcher=_Bars(bar))
         _show(index, out, console().print)
 
 
-def _engine(name: str, workers: int) -> Engine:
+def _engine(name: str, workers: int) -> AbstractContextManager[Engine]:
     from alm.errors import ConfigError
-    from data_prep.recipes.engines import LocalEngine, RayEngine
+    from data_prep.recipes.engines import LocalEngine, ray_engine
 
     if name not in ENGINES:
         raise ConfigError(f"--engine is {name!r}; it must be one of {', '.join(ENGINES)}")
-    return RayEngine(workers) if name == "ray" else LocalEngine(workers)
+    return ray_engine(workers) if name == "ray" else nullcontext(LocalEngine(workers))
 
 
 def shard(

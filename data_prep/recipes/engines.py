@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -47,13 +48,13 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Ray Data: a local Ray, or the cluster that RAY_ADDRESS names. Folders must have one path on all its machines.
+    """Ray Data; folders must have one path on all its machines. `ray_engine` makes one.
 
     Units and shards are pure functions that write whole files or none, so it does not matter where they run, nor
     whether one is run again after a machine was lost.
     """
 
-    workers: int = 1
+    ray: Any
 
     def units(self, units: Sequence[Unit], work: Path, places: Places) -> Iterator[Done]:
         """Units of a step side by side."""
@@ -79,32 +80,45 @@ class RayEngine:
     def _map(self, work: Callable[[T], str], items: Sequence[T]) -> Iterator[str]:
         if not items:
             return
-        ray = _ray()
-        mine = not ray.is_initialized()
-        if mine:
-            _start(ray, self.workers)
+        shared = self.ray.put(list(items))
+        get = self.ray.get
+
+        def one(row: dict[str, Any]) -> dict[str, str]:
+            try:
+                return {"made": work(get(shared)[int(row["number"])]), "error": ""}
+            except AlmError as fault:
+                return {"made": "", "error": str(fault) or type(fault).__name__}
+
+        rows = self.ray.data.from_items([{"number": n} for n in range(len(items))], override_num_blocks=len(items))
         try:
-            ray.data.DataContext.get_current().enable_progress_bars = False
-            ray.data.DataContext.get_current().execution_options.preserve_order = True
-            shared = ray.put(list(items))
-
-            def one(row: dict[str, Any]) -> dict[str, str]:
-                try:
-                    return {"made": work(ray.get(shared)[int(row["number"])]), "error": ""}
-                except AlmError as fault:
-                    return {"made": "", "error": str(fault) or type(fault).__name__}
-
-            rows = ray.data.from_items([{"number": n} for n in range(len(items))], override_num_blocks=len(items))
-            for row in rows.map(one, num_cpus=1).iter_rows(prefetch_batches=0):
+            for row in rows.map(one, num_cpus=1).iter_rows():
                 if row["error"]:
                     raise CorpusError(str(row["error"]))
                 yield str(row["made"])
-        except ray.exceptions.RayError as error:
+        except self.ray.exceptions.RayError as error:
             last = str(error).strip().splitlines()[-1][:300]
             raise ConfigError(f"Ray gave up ({last}); try --engine local, or look into Ray's logs") from None
-        finally:
-            if mine:
-                ray.shutdown()
+
+
+@contextmanager
+def ray_engine(workers: int = 1) -> Iterator[RayEngine]:
+    """An engine on a local Ray with so many processors, or on the cluster that RAY_ADDRESS names.
+
+    Raises:
+        ConfigError: Ray is not installed, or does not start.
+    """
+    ray = _ray()
+    mine = not ray.is_initialized()
+    if mine:
+        _start(ray, workers)
+    try:
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        ray.data.DataContext.get_current().execution_options.preserve_order = True
+        yield RayEngine(ray)
+    finally:
+        if mine:
+            ray.shutdown()
 
 
 def _ray() -> Any:

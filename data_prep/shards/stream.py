@@ -226,9 +226,7 @@ class _Files:
 
     def _places(self, number: int) -> NDArray[np.int64]:
         if number not in self.places:
-            path = self.folder / f"{self.shards[number].name}.parquet"
-            table = pq.read_table(path, columns=["tar_offset", "tar_bytes", "place"])
-            self.places[number] = np.stack([table[name].to_numpy().astype(np.int64) for name in table.column_names], 1)
+            self.places[number] = _places(self.folder, self.shards[number])
         return self.places[number]
 
     def _file(self, number: int) -> BinaryIO:
@@ -238,6 +236,19 @@ class _Files:
                 self.open.clear()
             self.open[number] = self.at_end.enter_context((self.folder / f"{self.shards[number].name}.tar").open("rb"))
         return self.open[number]
+
+
+def _places(folder: Path, shard: Shard) -> NDArray[np.int64]:
+    """`[records, (offset, bytes, place)]`; hashed first, so that damage does not become an offset."""
+    path = folder / f"{shard.name}.parquet"
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != shard.parquet_sha256:
+        raise CorpusError(f"{path}: has other bytes than the index says; build again, or copy the folder again")
+    # Without threads: Arrow's pool and a loader's forked worker do not go together.
+    table = pq.ParquetFile(io.BytesIO(data)).read(["tar_offset", "tar_bytes", "place"], use_threads=False)
+    if table.num_rows != shard.records:
+        raise CorpusError(f"{path}: has {table.num_rows} rows, the index says {shard.records}; build again")
+    return np.stack([table[name].to_numpy().astype(np.int64) for name in ("tar_offset", "tar_bytes", "place")], 1)
 
 
 def _item(data: bytes, place: int, where: str) -> StreamItem:
