@@ -12,6 +12,7 @@ import typer
 
 from alm.errors import AlmError
 from data_prep.commands import formats as formats_commands
+from data_prep.commands import shards as sharding
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -115,7 +116,7 @@ def speak(
 
 
 @app.command()
-def build(
+def rows(
     out: OutDir,
     seed: Annotated[int, typer.Option(help="Another seed makes other records.")] = 0,
     train_records: Annotated[int, typer.Option("--train-records", min=0, help="Number of train records.")] = 60000,
@@ -135,7 +136,7 @@ def build(
 
 @app.command()
 def check(out: OutDir) -> None:
-    """Read back everything that `build` wrote; exit code 2 when a row, a recording or the split does not hold."""
+    """Read back everything that `rows` wrote; exit code 2 when a row, a recording or the split does not hold."""
     from data_prep.build import check_files
     from data_prep.steps import console
 
@@ -160,3 +161,7 @@ def curate(
         clips = curate(read_catalogue(catalogue), load_ontology())
         write_manifest(clips, target)
         console().print(f"{len(clips)} clips in {target}")
+
+
+for _command in (sharding.build, sharding.shard, sharding.shards):
+    app.command()(_command)

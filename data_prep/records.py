@@ -149,7 +149,7 @@ def read_records(path: Path, *, absolute: bool = True) -> Iterator[Record]:
     Raises `RecordError` naming file, line and field.
     """
     if not path.is_file():
-        raise RecordError(f"{path}: no such file of records; `python -m data_prep build` writes them")
+        raise RecordError(f"{path}: no such file of records; `alm data rows` writes them")
     with path.open(encoding="utf-8", errors="strict") as stream:
         lines = enumerate(stream, start=1)
         while True:
