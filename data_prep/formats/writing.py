@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import orjson
 
-from data_prep.atomic import TEMPORARY
+from data_prep.atomic import writing
 from data_prep.formats.base import Row
 from data_prep.formats.chat import json_text
 
 BATCH_ROWS = 4096
 COLUMNS = ("id", "messages", "audios", "source", "task", "split", "licence", "duration", "meta")
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A stream beside `path` that takes its place at the end; an error or a kill leaves what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _json(row: Row) -> bytes:
@@ -46,14 +27,14 @@ def _json(row: Row) -> bytes:
 
 def write_lines(path: Path, rows: Iterable[Row]) -> None:
     """A JSON object a line."""
-    with whole(path) as stream:
+    with writing(path) as stream:
         for row in rows:
             stream.write(_json(row) + b"\n")
 
 
 def write_list(path: Path, rows: Iterable[Row]) -> None:
     """One JSON list, a row a line."""
-    with whole(path) as stream:
+    with writing(path) as stream:
         before = b"[\n"
         for row in rows:
             stream.write(before + _json(row))
@@ -68,7 +49,7 @@ def write_json(path: Path, rows: Iterable[Row]) -> None:
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """One line of names, then the rows; tabs instead of commas where the name ends in `.tsv`."""
-    with whole(path) as stream:
+    with writing(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=False)
         writer = csv.DictWriter(text, COLUMNS, delimiter=delimiter(path), lineterminator="\n")
         writer.writeheader()
@@ -90,7 +71,7 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> None:
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     kinds = {"messages": pa.list_(message), "audios": pa.list_(pa.string()), "duration": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    with whole(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+    with writing(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
         for some in _batches(rows):
             writer.write_table(pa.Table.from_pylist(some, schema))
 
