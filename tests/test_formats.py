@@ -183,6 +183,13 @@ def test_text_that_would_become_a_recording_is_refused() -> None:
     assert losses.written == 0 and "<sound>" in losses.shown[0]
 
 
+def test_a_cell_that_no_reader_of_csv_takes_is_refused(tmp_path: Path) -> None:
+    long = [record(id=f"r{size}", meta={"text": "x" * size}) for size in (131_000, 131_072)]
+    losses = FORMATS["csv"].write(long, tmp_path / "x.csv")
+    assert (losses.written, losses.refused.total()) == (1, 1) and "'r131072'" in losses.shown[0]
+    assert len(good(read("csv", tmp_path / "x.csv"))) == 1
+
+
 def test_a_file_that_must_lose_nothing_is_not_written_when_it_would(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("before")
     with pytest.raises(RecordError, match="r1.*openaqa would lose .*system message"):

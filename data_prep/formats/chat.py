@@ -22,6 +22,8 @@ QUESTIONS = ("question", "query", "user_prompt", "instruction")
 ANSWERS = ("answer", "response", "prediction", "output")
 SYSTEMS = ("system", "system_prompt")
 FLAT = (*QUESTIONS, *ANSWERS, *SYSTEMS, "history", "input")
+MAX_CELL_LETTERS = 131_072
+"""Of a CSV file, as Python's reader has it."""
 EXTRAS = "message_extras"
 """In `meta`: further keys of each message, such as ms-swift's `loss`."""
 
@@ -228,6 +230,10 @@ def pack_parquet(record: Record, folder: str, losses: Losses) -> Row:
     return written_facts(record, json_text(record.meta)) | {"messages": messages, "audios": _paths(record, folder)}
 
 
-def pack_csv(record: Record, folder: str, losses: Losses) -> Row:
+def pack_csv(record: Record, folder: str, losses: Losses) -> Row | None:
     row = pack_parquet(record, folder, losses)
-    return row | {"messages": json_text(row["messages"]), "audios": json_text(row["audios"])}
+    row |= {"messages": json_text(row["messages"]), "audios": json_text(row["audios"])}
+    if max(len(row[name]) for name in ("messages", "audios", "meta")) > MAX_CELL_LETTERS:
+        losses.refuse(record, f"has a cell of more than {MAX_CELL_LETTERS} letters, which CSV readers refuse")
+        return None
+    return row
