@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, Source
 from data_prep.readers.sounds.licences import YOUTUBE
 from data_prep.readers.sounds.ontology import SoundOntology, read_ontology
 from data_prep.readers.sounds.reading import Group, Reading, Recordings, drop_empty, gather, unknown_label
-from data_prep.readers.sounds.tables import Row, table
+from data_prep.readers.sounds.tables import Row, good_rows, table
 from data_prep.readers.sounds.youtube import check_video, clip_names, group, video_id
 from data_prep.samples import Event, Sample
 
@@ -169,9 +169,7 @@ def _tested(reading: Reading) -> set[str]:
     found = set()
     rows = (table(weak, columns=("video", "start", "end", "labels"), comment="#"),
             table(vgg, columns=("video", "start", "label", "part")))  # fmt: skip
-    for row in (row for rows_of_one in rows for row in rows_of_one):
-        if isinstance(row, Lost):
-            raise CorpusError(f"{row.where}: {row.detail}; without it, a test clip would go into training")
+    for row in good_rows(chain(*rows), "without it, a test clip could go into training"):
         if row.text("part", "test") == "test":
             found.add(row.text("video"))
     return found

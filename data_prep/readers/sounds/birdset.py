@@ -19,7 +19,7 @@ from data_prep.readers.sounds.reading import (
     gather,
     unknown_label,
 )
-from data_prep.readers.sounds.tables import Row, parquet_rows, table
+from data_prep.readers.sounds.tables import Row, good_rows, parquet_rows, table
 from data_prep.samples import Event, Sample
 
 _PARTS = ("PER", "NES", "UHH", "HSN", "NBP", "POW", "SSW", "SNE", "XCM", "XCL")
@@ -59,9 +59,8 @@ def _species(root: Path) -> Mapping[str, str]:
     if path is None:
         raise CorpusError(f"{root}: no eBird taxonomy (eBird_taxonomy_v2021.csv): codes as acafly have no names")
     names: dict[str, str] = {}
-    for row in table(path, fallback="latin-1", row_lines=5):
-        if isinstance(row, Lost):
-            raise CorpusError(f"{row.where}: {row.detail}; download the taxonomy again")
+    rows = table(path, fallback="latin-1", row_lines=5)
+    for row in good_rows(rows, "without a name, every recording of the species is lost"):
         code, name = (row.text(a, "") or row.text(b, "") for a, b in (_CODE, _NAME))
         if code and name:
             names[code] = name
@@ -134,7 +133,7 @@ class _Facts:
     def cut(self, row: Row) -> Sample:
         """Five seconds of a soundscape; an empty list of species says that there is none."""
         name = _file(row)
-        if "ebird_code_multilabel" not in row.values:
+        if row.values.get("ebird_code_multilabel") is None:
             raise row.fault("ebird_code_multilabel", "must be a list of codes, empty where no bird is heard")
         return self._sample(
             name,

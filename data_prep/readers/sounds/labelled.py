@@ -10,7 +10,7 @@ from typing import Any
 from data_prep.readers.base import Lost, ReadOptions, Source
 from data_prep.readers.sounds.licences import FREESOUND, YOUTUBE, short_licence
 from data_prep.readers.sounds.reading import Reading, Recordings, unknown_label
-from data_prep.readers.sounds.tables import Row, json_object, table
+from data_prep.readers.sounds.tables import Row, good_rows, json_object, table
 from data_prep.readers.sounds.youtube import clip_names, freesound_group, group, video_id
 from data_prep.samples import Sample
 
@@ -68,7 +68,7 @@ def read_fsd50k(root: Path, options: ReadOptions) -> Iterator[Sample | Lost]:
     reading = Reading("fsd50k", root, options, _FSD)
     words = reading.need("FSD50K.ground_truth/vocabulary.csv", "vocabulary.csv")
     rows = table(words, columns=("index", "label", "mid"))
-    known = frozenset(row.text("label", "") for row in rows if isinstance(row, Row))
+    known = frozenset(row.text("label") for row in good_rows(rows, "without a label, every clip with it is lost"))
     for part in ("dev", "eval"):
         if options.splits and not any(reading.wants(s) for s in _FSD if (s == "eval") == (part == "eval")):
             continue

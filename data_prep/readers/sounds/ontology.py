@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost
-from data_prep.readers.sounds.tables import Row, json_file, table
+from data_prep.readers.sounds.tables import Row, good_rows, json_file, table
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,18 @@ def read_ontology(root: Path) -> SoundOntology:
     full = _full(root / "ontology.json") if (root / "ontology.json").is_file() else SoundOntology({})
     names.update(full.names)
     if (weak := root / "class_labels_indices.csv").is_file():
-        names.update(_pairs(weak, table(weak, needs=("index", "mid", "display_name"))))
+        names.update(_pairs(table(weak, needs=("index", "mid", "display_name"))))
     if (strong := root / "mid_to_display_name.tsv").is_file():
-        names.update(_pairs(strong, table(strong, columns=("mid", "display_name"), delimiter="\t")))
+        names.update(_pairs(table(strong, columns=("mid", "display_name"), delimiter="\t")))
     if not names:
         listed = "class_labels_indices.csv, mid_to_display_name.tsv or ontology.json"
         raise CorpusError(f"{root}: no {listed}; codes such as /m/0bt9lr have no names without one of them")
     return SoundOntology(names, full.parents, full.abstract)
 
 
-def _pairs(path: Path, rows: Iterable[Row | Lost]) -> dict[str, str]:
-    """A list of names must be good throughout: without one, every recording with it would be lost."""
-    found = {}
-    for row in rows:
-        if isinstance(row, Lost):
-            raise CorpusError(f"{row.where}: {row.detail}; download the list of names again")
-        found[row.text("mid")] = row.text("display_name")
-    return found
+def _pairs(rows: Iterable[Row | Lost]) -> dict[str, str]:
+    good = good_rows(rows, "without a name, every recording with its code is lost")
+    return {row.text("mid"): row.text("display_name") for row in good}
 
 
 def _full(path: Path) -> SoundOntology:

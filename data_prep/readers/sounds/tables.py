@@ -7,11 +7,12 @@ import csv
 import itertools
 import json
 import math
+import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost
@@ -19,9 +20,12 @@ from data_prep.readers.base import Lost
 MAX_LINE_BYTES = 1 << 20
 MAX_ROW_LINES = 20
 """Of one row whose quoted text has line breaks."""
+MAX_ENTRY_LETTERS = 1 << 24
 MAX_JSON_BYTES = 1 << 28
 """Of a JSON file that is read whole; larger ones are read by entries."""
 BAD_ROW = "bad row"
+_WINDOW_LETTERS = 1 << 20
+_BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Row:
     def has(self, name: str) -> bool:
         """Whether the field is there and holds something."""
         value = self.values.get(name)
-        return value is not None and value != "" and value != []
+        return value is not None and value != "" and value != [] and not _is_nan(value)
 
     def text(self, name: str, default: str | None = None) -> str:
         """Text without white space around it; whole numbers count.
@@ -46,14 +50,14 @@ class Row:
         Raises:
             CorpusError: there is none and no default, or it is no text.
         """
-        value = self.values.get(name)
+        value = None if _is_nan(self.values.get(name)) else self.values.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
             value = str(value)
         if value is not None and not isinstance(value, str):
             raise self.fault(name, "must be text")
         text = (value or "").strip()
         if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
-            raise self.fault(name, "holds half a character or a zero, which is no text")
+            raise self.fault(name, "is not UTF-8 text, or holds a zero")
         if not text and default is None:
             raise self.fault(name, "must be text that is not empty")
         return text or default or ""
@@ -89,6 +93,11 @@ class Row:
         return found
 
 
+def _is_nan(value: object) -> bool:
+    """Tables that pandas wrote have it where nothing is."""
+    return isinstance(value, float) and math.isnan(value)
+
+
 @dataclass(frozen=True)
 class _Line:
     number: int
@@ -113,7 +122,7 @@ def table(
         needs: Columns that the header must have.
         delimiter: `,` with fields in quotation marks where they need it, a tab or a blank without.
         comment: How lines begin that are none of the table.
-        fallback: Encoding of lines that are not UTF-8; none: such lines are `Lost`.
+        fallback: Encoding of lines that are not UTF-8; none: rows are `Lost` whose fields are not.
         row_lines: Lines that a row may have at most, where quoted text has line breaks.
 
     Raises:
@@ -152,16 +161,17 @@ def _lines(path: Path, comment: str, fallback: str) -> Iterator[_Line]:
                     yield _Line(number, "", f"is longer than {MAX_LINE_BYTES} bytes")
                 raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if not cut and raw.strip() and not (comment and raw.startswith(comment.encode())):
-                    yield _decoded(number, raw, fallback)
+                    yield _Line(number, _decoded(raw, fallback))
     except OSError as fault:
         raise CorpusError(f"{path}: cannot be read ({fault})") from fault
 
 
-def _decoded(number: int, raw: bytes, fallback: str) -> _Line:
+def _decoded(raw: bytes, fallback: str) -> str:
+    """Without a fallback, bytes that are no UTF-8 become half characters, which no field may hold."""
     try:
-        return _Line(number, raw.decode("utf-8"))
-    except UnicodeDecodeError as fault:
-        return _Line(number, raw.decode(fallback)) if fallback else _Line(number, "", f"is not UTF-8 text ({fault})")
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode(fallback) if fallback else raw.decode("utf-8", "surrogateescape")
 
 
 def _parsed(lines: Iterator[_Line], delimiter: str, row_lines: int) -> Iterator[tuple[int, list[str] | str]]:
@@ -199,6 +209,18 @@ def _cells(line: _Line, delimiter: str) -> list[str] | str | None:
         return None if "unexpected end" in str(fault) else str(fault)
 
 
+def good_rows(rows: Iterable[Row | Lost], why: str) -> Iterator[Row]:
+    """Rows of a list that must be good throughout.
+
+    Raises:
+        CorpusError: a row is not; `why` says what would follow.
+    """
+    for row in rows:
+        if isinstance(row, Lost):
+            raise CorpusError(f"{row.where}: {row.detail}; download it again: {why}")
+        yield row
+
+
 def json_file(path: Path) -> Any:
     """A JSON file whole.
 
@@ -228,25 +250,46 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def json_entries(path: Path, prefix: str) -> Iterator[Row | Lost]:
-    """Objects of a list within a JSON file of any size, one at a time.
-
-    Args:
-        prefix: Where the list is, as ijson writes it: `data.item` is the list `data` of the outermost object.
+def json_entries(path: Path, name: str) -> Iterator[Row | Lost]:
+    """Objects of the list that a JSON file of any size has under this name, one at a time in a window of text.
 
     Raises:
-        CorpusError: the file cannot be read, or stops being JSON.
+        CorpusError: the file cannot be read, has no such list, or stops being JSON within it.
     """
-    import ijson
-
     try:
-        with path.open("rb") as stream:
-            for number, value in enumerate(ijson.items(stream, prefix, use_float=True), start=1):
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+            for number, value in enumerate(_values(stream, name), start=1):
                 where = f"{path}, entry {number}"
                 good = isinstance(value, Mapping)
                 yield Row(where, value) if good else Lost(BAD_ROW, where, f"is {str(value)[:40]!a}, not an object")
-    except (OSError, ijson.JSONError, ValueError, OverflowError, RecursionError) as fault:
-        raise CorpusError(f"{path}: is not JSON that can be read to its end ({fault}); download it again") from fault
+    except (OSError, ValueError, RecursionError) as fault:
+        raise CorpusError(f"{path}: is not the JSON that it must be ({fault}); download it again") from fault
+
+
+def _values(stream: TextIO, name: str) -> Iterator[Any]:
+    text = stream.read(_WINDOW_LETTERS)
+    if not (begin := re.match(rf'\s*\{{.*?"{name}"\s*:\s*\[', text, re.DOTALL)):
+        raise ValueError(f"an object with a list '{name}' near its beginning is not there")
+    at, ended = begin.end(), False
+    while True:
+        space = _BETWEEN.match(text, at)
+        at = space.end() if space else at
+        value, end = None, -1
+        if text[at : at + 1] == "]":
+            return
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, at)
+        except json.JSONDecodeError:
+            if ended or len(text) - at > MAX_ENTRY_LETTERS:
+                raise
+        if 0 <= end < len(text):
+            yield value
+            at = end
+        elif ended:
+            raise ValueError(f"the list '{name}' has no end")
+        else:
+            more = stream.read(max(_WINDOW_LETTERS, len(text) - at))
+            text, at, ended = text[at:] + more, 0, not more
 
 
 def parquet_rows(path: Path) -> Iterator[Row]:

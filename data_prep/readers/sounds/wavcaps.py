@@ -48,7 +48,7 @@ def _read(reading: Reading) -> Iterator[Sample | Lost]:
         folders = (f"audio/{part}", f"waveforms/{part}_flac", part, f"{part}_flac", f"Zip_files/{part}/**/")
         clips = reading.recordings(*folders)
         make = partial(_described, source=reading.source, part=part, barred=barred, clips=clips)
-        yield from reading.each(json_entries(path, "data.item"), make)
+        yield from reading.each(json_entries(path, "data"), make)
 
 
 def _barred(folder: Path) -> Mapping[str, frozenset[str]]:
