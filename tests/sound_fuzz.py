@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -119,11 +120,11 @@ def _json(path: Path, chance: random.Random) -> None:
                 node = below
                 continue
             if isinstance(node, list) and chance.random() < 0.3:
-                node.append(chance.choice((below, *VALUES)))
+                node.append(copy.deepcopy(chance.choice((below, *VALUES))))
             elif chance.random() < 0.25:
                 del node[key]
             else:
-                node[key] = chance.choice(VALUES)
+                node[key] = copy.deepcopy(chance.choice(VALUES))
             break
     path.write_text(json.dumps(value), encoding="utf-8")
 
@@ -247,7 +248,8 @@ def row_count(path: Path, source: str) -> int | None:
     if source in WITH_BREAKS:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
         found = csv.reader(io.StringIO(text, newline=""))
-        return sum(len(row) > 1 or any(cell.strip() for cell in row) for row in found) - head
+        blank = re.compile(r"[ \t\r\n\x0b\x0c]+")  # a line of nothing else is no row
+        return sum(len(row) > 1 or (len(row) == 1 and not blank.fullmatch(row[0])) for row in found) - head
     lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
     lines = [line for line in lines if not (source == "audioset" and line.startswith(b"#"))]
     return len(lines) - head

@@ -65,7 +65,7 @@ def _weak(row: Row, split: str, known: SoundOntology, clips: Recordings) -> Samp
     labels = _named(codes, known)
     return Sample(
         id=f"{video}_{start * 1000:.0f}",
-        audio=str(clips.named(*clip_names(video, start, end))),
+        audio=clips.named(*clip_names(video, start, end)),
         source="audioset",
         split=_WEAK[split],
         licence=_LABELS,
@@ -124,7 +124,7 @@ def _strong(
     codes = tuple(dict.fromkeys(code for _, _, code in events))
     return Sample(
         id=segment,
-        audio=str(clips.named(*clip_names(video, start, start + CLIP_SECONDS))),
+        audio=clips.named(*clip_names(video, start, start + CLIP_SECONDS)),
         source="audioset-strong",
         split=_STRONG[split],
         licence=_LABELS,
@@ -191,7 +191,7 @@ def _captioned(row: Row, part: str, tested: set[str], clips: Recordings) -> Samp
     stems = (name, f"Y{name}", *(clip_names(video, start or 0.0, (start or 0.0) + CLIP_SECONDS)))
     return Sample(
         id=f"{part}/{name}",
-        audio=str(clips.named(*stems)),
+        audio=clips.named(*stems),
         source="audiosetcaps",
         split="test" if video in tested else "train",
         licence=_CAPS_LICENCE,

@@ -164,7 +164,7 @@ class _Facts:
             raise UnusableError("bad path", f"{name[:80]!a} has no ending")
         return Sample(
             id=f"{self._part}/{name}",
-            audio=str(self._clips.file(name)),
+            audio=self._clips.file(name),
             source="birdset",
             split=self._split,
             label_set="eBird",

@@ -45,7 +45,7 @@ def _audiocaps(key: tuple[str, float], told: Group[tuple[str, str]], part: str, 
     numbers = [number for number, _ in told.items]
     return Sample(
         id=f"{video}_{start:g}",
-        audio=str(clips.named(*clip_names(video, start, start + 10.0), *numbers)),
+        audio=clips.named(*clip_names(video, start, start + 10.0), *numbers),
         source="audiocaps",
         split=_CAPS[part],
         licence=f"{YOUTUBE} (captions MIT)",
@@ -105,7 +105,7 @@ def _clotho(row: Row, part: str, about: Mapping[str, Row], clips: Recordings) ->
     licence, group_of, words = _facts(about, name)
     return Sample(
         id=f"{part}/{name}",
-        audio=str(clips.file(name)),
+        audio=clips.file(name),
         source="clotho",
         split=_CLOTHO[part],
         licence=licence,
@@ -151,7 +151,7 @@ def _aqa(
     licence, group_of, words = _facts(about, name)
     return Sample(
         id=f"{part}/{name}",
-        audio=str(clips.file(name)),
+        audio=clips.file(name),
         source="clotho-aqa",
         split=_AQA[part],
         licence=licence,

@@ -47,7 +47,7 @@ def _vgg(row: Row, clips: Recordings) -> Sample:
         raise row.fault("part", "must be train or test")
     return Sample(
         id=f"{video}_{start:06.0f}",
-        audio=str(clips.named(*clip_names(video, start, start + 10.0))),
+        audio=clips.named(*clip_names(video, start, start + 10.0)),
         source="vggsound",
         split=_VGG[part],
         licence=f"{YOUTUBE} (labels CC-BY-4.0)",
@@ -102,7 +102,7 @@ def _fsd(row: Row, part: str, known: frozenset[str], info: Mapping[str, Any], cl
     facts = {field: about.text(field, "") for field in ("title", "description", "uploader")}
     return Sample(
         id=name,
-        audio=str(clips.file(f"{name}.wav")),
+        audio=clips.file(f"{name}.wav"),
         source="fsd50k",
         split=_FSD[split],
         licence=short_licence(about.text("license", "")),
@@ -145,7 +145,7 @@ def _esc(row: Row, clips: Recordings) -> Sample:
     name, fold = row.text("filename"), _fold(row, _ESC)
     return Sample(
         id=name,
-        audio=str(clips.file(name)),
+        audio=clips.file(name),
         source="esc50",
         split=_ESC[fold],
         licence="CC-BY-NC-3.0",
@@ -176,7 +176,7 @@ def _urban(row: Row, clips: Mapping[str, Recordings]) -> Sample:
         raise row.fault("salience", "must be 1 (in front) or 2 (behind)")
     return Sample(
         id=name,
-        audio=str(clips[fold].file(name)),
+        audio=clips[fold].file(name),
         source="urbansound8k",
         split=_URBAN[fold],
         licence="CC-BY-NC-3.0",

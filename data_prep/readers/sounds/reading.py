@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +17,13 @@ from data_prep.readers.base import Lost, ReadOptions, inside
 from data_prep.readers.sounds.tables import BAD_ROW, Row
 from data_prep.samples import Sample
 
-ENDINGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".mp4", ".webm", ".mkv")
+ENDINGS = (
+    ".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aiff", ".au", ".mp4", ".webm", ".mkv", ".mov", ".avi",
+    ".mpg", ".vob",
+)  # fmt: skip
 """A film or video counts: its sound track is what is read."""
+_ENDING_NUMBERS = {ending: number for number, ending in enumerate(ENDINGS)}
+_PLAIN = re.compile(r"(?!\.{1,2}$)[^/\\\0]{1,240}", re.DOTALL)
 BAD_PATH, MISSING = "bad path", "missing file"
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -47,34 +54,52 @@ class Recordings:
         self._root, self._options = root, options
         self._base = options.audio_root or root
         self._folders = [*folders, *([""] if options.audio_root else [])]
-        self._listed: set[Path] = set()
-        self._names: dict[str, Path] | None = None
+        self._found: list[str] = []
+        self._stems: dict[str, int] | None = None
+        """Of each name without its ending: the number of its folder and that of its ending, as one."""
         self._actual: dict[str, str] = {}
 
-    def named(self, *stems: str, endings: Sequence[str] = ENDINGS) -> Path:
+    def named(self, *stems: str) -> str:
         """The recording with the first of these names that is there, whatever its ending.
 
         Raises:
             UnusableError: a name is no name of a file, or there is none and `check_files` is set.
         """
-        return self.file(*(f"{stem}{ending}" for stem in stems for ending in endings))
-
-    def file(self, *names: str) -> Path:
-        """The same by names with endings."""
-        for name in names:
-            if not name or name in (".", "..") or len(name) > 250 or any(letter in "/\\\0" for letter in name):
-                raise UnusableError(BAD_PATH, f"{name[:120]!a} is no name of a file")
+        for stem in stems:
+            if not _PLAIN.fullmatch(stem):
+                raise UnusableError(BAD_PATH, f"{stem[:120]!a} is no name of a file")
         if not self._options.check_files:
-            folder = next((f for f in self._folders if "*" not in f), "")
-            return inside(self._root, f"{folder}/{names[0]}".lstrip("/"), self._options)
+            return self._unchecked(f"{stems[0]}{ENDINGS[0]}")
         known = self._known()
-        for name in (unicodedata.normalize("NFC", n) for n in names):
-            if name in known:
-                return known[name] / self._actual.get(name, name)
-        places = ", ".join(f or "." for f in self._folders[:4])
-        raise UnusableError(MISSING, f"no {names[0][:120]} in {places} of {self._base}")
+        for stem in stems:
+            plain = stem if stem.isascii() else unicodedata.normalize("NFC", stem)
+            if (code := known.get(plain)) is not None:
+                folder, ending = divmod(code, len(ENDINGS))
+                return self._actual.get(plain) or f"{self._found[folder]}/{plain}{ENDINGS[ending]}"
+        raise self._missing(stems[0])
 
-    def path(self, *written: str) -> Path:
+    def file(self, name: str) -> str:
+        """The recording with this name and ending.
+
+        Raises:
+            UnusableError: as `named`.
+        """
+        if not _PLAIN.fullmatch(name):
+            raise UnusableError(BAD_PATH, f"{name[:120]!a} is no name of a file")
+        if not self._options.check_files:
+            return self._unchecked(name)
+        try:
+            found = self.named(name.rpartition(".")[0] or name)
+        except UnusableError:
+            raise self._missing(name) from None
+        if unicodedata.normalize("NFC", found).endswith(f"/{unicodedata.normalize('NFC', name)}"):
+            return found
+        beside = Path(found).with_name(name)
+        if _is_file(beside):  # one of that name with a more usual ending is there as well
+            return str(beside)
+        raise self._missing(name)
+
+    def path(self, *written: str) -> str:
         """The first of these paths, as a list writes them, that is there.
 
         Raises:
@@ -82,34 +107,48 @@ class Recordings:
         """
         places = [_inside(self._root, one, self._options) for one in written]
         if not self._options.check_files:
-            return places[0]
+            return str(places[0])
         if found := next((place for place in places if _is_file(place)), None):
-            return found
+            return str(found)
         raise UnusableError(MISSING, f"no {places[0]}")
 
-    def below(self, folder: str, written: str) -> Path:
+    def below(self, folder: str, written: str) -> str:
         """The recording that a list in a folder of the download names, unless a mapping says where it is."""
         mapped = any(begin and written.startswith(begin) for begin in self._options.path_map)
         return self.path(written if mapped or folder in ("", ".") else f"{folder}/{written}")
 
-    def _known(self) -> Mapping[str, Path]:
-        """The folder of every file; of two with one name the first counts."""
-        if self._names is None:
-            self._names = {}
+    def _unchecked(self, name: str) -> str:
+        folder = next((f for f in self._folders if "*" not in f), "")
+        return str(inside(self._root, f"{folder}/{name}".lstrip("/"), self._options))
+
+    def _missing(self, name: str) -> UnusableError:
+        places = ", ".join(f or "." for f in self._folders[:4])
+        return UnusableError(MISSING, f"no {name[:120]} in {places} of {self._base}")
+
+    def _known(self) -> Mapping[str, int]:
+        if self._stems is None:
+            self._stems = {}
             for folder in self._folders:
                 for place in sorted(self._base.glob(folder)) if "*" in folder else [self._base / folder]:
-                    if place not in self._listed and place.is_dir():
-                        self._listed.add(place)
-                        self._list(place, self._names)
-        return self._names
+                    if str(place) not in self._found and place.is_dir():
+                        self._found.append(str(place))
+                        self._list(str(place), self._stems)
+        return self._stems
 
-    def _list(self, place: Path, names: dict[str, Path]) -> None:
-        for file in place.iterdir():
-            name = unicodedata.normalize("NFC", file.name)
-            if name not in names:
-                names[name] = place
-                if name != file.name:
-                    self._actual[name] = file.name
+    def _list(self, place: str, stems: dict[str, int]) -> None:
+        """Take the recordings of a folder; of two with one name the first folder counts, then the usual ending."""
+        first = (len(self._found) - 1) * len(ENDINGS)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                stem, dot, ending = entry.name.rpartition(".")
+                if (number := _ENDING_NUMBERS.get(f"{dot}{ending.lower()}")) is None:
+                    continue
+                plain = stem if stem.isascii() else unicodedata.normalize("NFC", stem)
+                if first + number < stems.get(plain, first + number + 1):
+                    stems[plain] = first + number
+                    self._actual.pop(plain, None)
+                    if plain != stem or not ending.islower():
+                        self._actual[plain] = f"{place}/{entry.name}"
 
 
 def _inside(root: Path, written: str, options: ReadOptions) -> Path:

@@ -211,7 +211,7 @@ def _sample(
     folder = PurePosixPath(place.parts[0].replace("metadata", form), *place.parts[1:-1])
     return Sample(
         id=f"{form}/{place.relative_to(place.parts[0]).with_suffix('')}@{place.parts[0].partition('_')[2]}",
-        audio=str(reading.recordings(folder.as_posix(), form).named(place.stem)),
+        audio=reading.recordings(folder.as_posix(), form).named(place.stem),
         source=edition.name,
         split=edition.side(place),
         licence=edition.licence,

@@ -68,7 +68,7 @@ def _scene(row: Row, folder: str, side: str, held: set[str], clips: Recordings) 
     place = row.text("identifier", "") or PurePosixPath(written).stem.partition("_")[0]
     return Sample(
         id=f"{folder}/{written}" if folder != "." else written,
-        audio=str(clips.below(folder, written)),
+        audio=clips.below(folder, written),
         source="tut-scenes",
         split="dev" if side == "development" and written in held else _SIDES[side],
         licence=_LICENCE,
@@ -117,7 +117,7 @@ def _recorded(path: Path, side: str, told: Group[Event], root: Path, options: Re
     events = sorted(told.items, key=lambda event: (event.onset or 0.0, event.label))
     return Sample(
         id=f"{folder}/{scene}/{path.stem}" if folder != "." else f"{scene}/{path.stem}",
-        audio=str(clips.named(path.stem)),
+        audio=clips.named(path.stem),
         source="tut-sound-events",
         split=_SIDES[side],
         licence=_LICENCE,
@@ -163,7 +163,7 @@ def _rare(row: Row, side: str, clips: Recordings) -> Sample:
         events = (Event(_RARE_WORDS[label], onset, row.number("offset", low=onset)),)
     return Sample(
         id=name,
-        audio=str(clips.file(name)),
+        audio=clips.file(name),
         source="tut-rare",
         split=_RARE[side],
         licence=_LICENCE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, Source
-from data_prep.readers.sounds.reading import ENDINGS, Group, Reading, Recordings, gather
+from data_prep.readers.sounds.reading import Group, Reading, Recordings, gather
 from data_prep.readers.sounds.tables import Row, table
 from data_prep.samples import Event, Sample
 
@@ -95,7 +95,7 @@ def _sample(
     violent = {kind: [list(span) for span in sorted(group.items)] for kind, group in scenes.items()}
     return Sample(
         id=f"{side}/{film}",
-        audio=str(clips.named(film, endings=(*ENDINGS, ".avi", ".vob", ".mpg"))),
+        audio=clips.named(film),
         source="mediaeval-vsd",
         split=_SIDES[side],
         licence="film, not free; annotations as their page says",

@@ -76,7 +76,7 @@ def _described(row: Row, source: str, part: str, barred: Mapping[str, frozenset[
     facts = {field: text for field in names if (text := row.text(field, ""))}
     return Sample(
         id=f"{part}/{name}",
-        audio=str(clips.named(name)),
+        audio=clips.named(name),
         source=source,
         split="train",
         licence=_PARTS[part][1],
@@ -141,7 +141,7 @@ def _listed(row: Row, clips: Recordings) -> Sample:
         audio = clips.named(number)
     return Sample(
         id=written,
-        audio=str(audio),
+        audio=audio,
         source="freesound",
         split=_side(row),
         licence=short_licence(row.text("license", "")),
@@ -164,7 +164,7 @@ def _paired(path: Path, root: Path, options: ReadOptions) -> Sample:
     side = _side_of(place.parts)
     return Sample(
         id=place.with_suffix("").as_posix(),
-        audio=str(clips.named(path.stem)),
+        audio=clips.named(path.stem),
         source="freesound",
         split=side,
         licence=short_licence(about.text("license", "")),
