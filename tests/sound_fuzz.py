@@ -18,7 +18,7 @@ from data_prep.samples import Sample, sample_from_json, to_json
 from tests.sound_sets import SoundSet
 
 NASTY = (
-    "", " ", "../../etc/passwd", "..\\..\\secret.wav", "/data/sls/audio/a.wav", "C:\\audio\\a.wav", "a\0b",
+    "", " ", "../../etc/passwd", "..\\..\\secret.wav", "/disks/sls/audio/a.wav", "C:\\audio\\a.wav", "a\0b",
     "nan", "inf", "-1", "1e999", "9" * 400, "x" * 5000,
     "\u2028", "\udcff", "caf\u00e9", "'", '"', "#", "yes,no", "0", "{}", "[1]",
     "true", "two\nlines", "tab\there", "A" * 300 + ".wav", ".", "..", "0.0000001", "86401", "--4gqARaEJE",
