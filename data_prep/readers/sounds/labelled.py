@@ -61,6 +61,7 @@ def _vgg(row: Row, clips: Recordings) -> Sample:
 # --- FSD50K ---
 
 _FSD = {"train": "train", "val": "dev", "eval": "test"}
+_FSD_LISTS = {"dev": ("train", "val"), "eval": ("eval",)}
 
 
 def read_fsd50k(root: Path, options: ReadOptions) -> Iterator[Sample | Lost]:
@@ -69,24 +70,28 @@ def read_fsd50k(root: Path, options: ReadOptions) -> Iterator[Sample | Lost]:
     words = reading.need("FSD50K.ground_truth/vocabulary.csv", "vocabulary.csv")
     rows = table(words, columns=("index", "label", "mid"))
     known = frozenset(row.text("label") for row in good_rows(rows, "without a label, every clip with it is lost"))
-    for part in ("dev", "eval"):
-        if options.splits and not any(reading.wants(s) for s in _FSD if (s == "eval") == (part == "eval")):
-            continue
-        names = (f"FSD50K.ground_truth/{part}.csv", f"{part}.csv")
-        if not (path := reading.find(*names)):
-            yield Lost("missing list", str(root / names[0]), part)
+    wanted = [part for part, own in _FSD_LISTS.items() if any(reading.wants(split) for split in own)]
+    names = {part: (f"FSD50K.ground_truth/{part}.csv", f"{part}.csv") for part in wanted}
+    lists = {part: reading.find(*names[part]) for part in wanted}
+    if options.splits or not any(lists.values()):
+        lists = {part: reading.need(*names[part]) for part in wanted}
+    for part, path in lists.items():
+        if path is None:
+            yield Lost("missing list", str(root / names[part][0]), part)
             continue
         info = reading.find(f"FSD50K.metadata/{part}_clips_info_FSD50K.json", f"{part}_clips_info_FSD50K.json")
         clips = reading.recordings(f"FSD50K.{part}_audio", f"{part}_audio", f"audio/{part}")
         make = partial(_fsd, part=part, known=known, info=json_object(info) if info else {}, clips=clips)
         needs = ("fname", "labels", *(("split",) if part == "dev" else ()))
-        wanted = (
-            row
-            for row in table(path, needs=needs)
-            if isinstance(row, Lost) or part == "eval" or row.values.get("split") not in _FSD
-            or reading.wants(row.values["split"])
-        )  # fmt: skip
-        yield from reading.each(wanted, make)
+        yield from reading.each(_fsd_rows(reading, part, table(path, needs=needs)), make)
+
+
+def _fsd_rows(reading: Reading, part: str, rows: Iterator[Row | Lost]) -> Iterator[Row | Lost]:
+    """Without those of splits that are not wanted; a split that there is not is looked at, too, and refused later."""
+    for row in rows:
+        split = "eval" if isinstance(row, Lost) or part == "eval" else row.values.get("split")
+        if split == "eval" or split not in _FSD or reading.wants(split):
+            yield row
 
 
 def _fsd(row: Row, part: str, known: frozenset[str], info: Mapping[str, Any], clips: Recordings) -> Sample:
