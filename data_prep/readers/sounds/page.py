@@ -48,9 +48,9 @@ What holds for all of them:
   although nobody says so.
 
 The layouts are those that official pages, loaders and public code describe; none of the downloads was at hand when
-the readers were written. They are tested on invented rows in these layouts and on 2,000 spoilt variants of each. Names
-of files that are only guessed: the lists of violent scenes (`FILM_violence.txt`) of MediaEval. Not read: AudioSetCaps'
-questions, AudioSet's framed negatives, FSD50K's votes, single events of TUT's rare sounds.
+the readers were written. They are tested on invented rows in these layouts, and by the slow tests on 2,000 spoilt
+variants of each. Guessed are the names of the lists of violent scenes (`FILM_violence.txt`) of MediaEval. Not read:
+AudioSetCaps' questions, AudioSet's framed negatives, FSD50K's votes, single events of TUT's rare sounds.
 """
 
 
