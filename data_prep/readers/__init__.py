@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Source
 from data_prep.readers.music import MUSIC
+from data_prep.readers.sounds import SOUNDS
 from data_prep.readers.speech import SPEECH
 
-
-def _sounds() -> tuple[Source, ...]:
-    """Readers of sounds, where they are there."""
-    name = "data_prep.readers.sounds"
-    return tuple(import_module(name).SOUNDS) if find_spec(name) else ()
-
-
-SOURCES: dict[str, Source] = {source.name: source for source in (*_sounds(), *MUSIC, *SPEECH)}
+SOURCES: dict[str, Source] = {source.name: source for source in (*SOUNDS, *MUSIC, *SPEECH)}
 
 
 def source_of(name: str) -> Source:
