@@ -12,6 +12,10 @@ from alm.errors import RecordError
 from data_prep.atomic import write_text
 from data_prep.samples import Sample, sample_from_json, to_json
 
+MOST_LINE_BYTES = 32_000_000
+MOST_TOLD = 500
+"""Letters of a fault: what is wrong may be long."""
+
 
 def sample_line(sample: Sample, folder: Path) -> str:
     """A line of a file in `folder`."""
@@ -31,7 +35,7 @@ def parse_sample(text: str, folder: Path, where: str) -> Sample:
     try:
         sample = sample_from_json(row)
     except RecordError as fault:
-        raise RecordError(f"{where}: {fault}") from fault
+        raise RecordError(f"{where}: {str(fault)[:MOST_TOLD]}") from fault
     return dataclasses.replace(sample, audio=os.path.normpath(folder.resolve() / sample.audio))
 
 
@@ -51,8 +55,10 @@ def read_samples(path: Path) -> Iterator[Sample]:
     if not path.is_file():
         raise RecordError(f"{path}: no such file of samples; a reader of `data_prep.readers` makes them")
     with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(iter(lambda: stream.readline(MOST_LINE_BYTES + 1), b""), start=1):
             where = f"{path}:{number}"
+            if len(line) > MOST_LINE_BYTES:
+                raise RecordError(f"{where}: is longer than {MOST_LINE_BYTES} bytes, the most that a sample may have")
             try:
                 text = line.decode()
             except UnicodeDecodeError as fault:

@@ -45,6 +45,8 @@ class Draft:
     pool: Pool
     rng: Generator
     seconds: float
+    bed: Sound | None = None
+    """The background, drawn first: no event may be taken for it."""
     lost: dict[str, str] = field(default_factory=dict)
     """Recordings that could not be read, and why."""
 
@@ -60,6 +62,11 @@ class Draft:
                 return found
         return None
 
+    def labels(self) -> list[str]:
+        """Labels in random order, all of which can be told apart from each other and from the background."""
+        taken = [self.bed.cut.label] if self.bed is not None else []
+        return self.pool.draw_labels(self.rng, len(self.pool.labels), taken)
+
     def pick_several(self, count: int, most: float, keep: Callable[[Sound], bool] = lambda s: True) -> list[Sound]:
         """Sounds of labels that can be told apart.
 
@@ -67,7 +74,7 @@ class Draft:
             CorpusError: the split has too few.
         """
         found: list[Sound] = []
-        for label in self.pool.draw_labels(self.rng, len(self.pool.labels)):
+        for label in self.labels():
             if len(found) == count:
                 break
             one = self.pick(label, most, keep)
@@ -85,7 +92,7 @@ class Draft:
             CorpusError: there is none.
         """
         most = min(SINGLE_MOST_SECONDS, self.plan.event_seconds[1])
-        for label in self.pool.draw_labels(self.rng, len(self.pool.labels))[:LABEL_TRIES]:
+        for label in self.labels()[:LABEL_TRIES]:
             if SPEECH not in self.pool.apart.families_of(label) and (one := self.pick(label, most, self.is_single)):
                 return one
         raise CorpusError(
@@ -191,10 +198,9 @@ LAYOUTS: dict[str, Callable[[Draft], list[Slot]]] = {
 }
 
 
-def background(draft: Draft, slots: list[Slot]) -> Sound | None:
-    """A steady sound that cannot be taken for any of the events; None where the split has none."""
-    heard = {slot.label for slot in slots}
-    for label in draft.pool.draw_labels(draft.rng, LABEL_TRIES, heard):
+def background(draft: Draft) -> Sound | None:
+    """A steady sound; None where the split has none."""
+    for label in draft.labels()[: 2 * LABEL_TRIES]:
         if SPEECH in draft.pool.apart.families_of(label):
             continue
         found = draft.pick(label, clips.MOST_READ_SECONDS, lambda s: clips.is_steady(s.samples, draft.plan.rate_hz))

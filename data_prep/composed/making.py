@@ -74,11 +74,13 @@ def _drawn(pool: Pool, plan: ScenePlan, name: str, rng: Generator, lost: dict[st
     weights = np.array([plan.kinds[kind] for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
     seconds = round(float(np.exp(rng.uniform(*np.log(plan.seconds)))), 2)
-    draft = Draft(plan, pool, rng, seconds, lost)
+    draft = Draft(plan, pool, rng, seconds, lost=lost)
+    if kind == "needle" or rng.random() < plan.background_chance:
+        draft.bed = layouts.background(draft)
     mix = Mix(plan.rate_hz, round(seconds * plan.rate_hz), LAYOUTS[plan.layout])
     scene = Scene(name, kind, plan, pool, mix, rng, layouts.LAYOUTS[kind](draft))
     _place(scene)
-    _lay_under(scene, draft)
+    _lay_under(scene, draft.bed)
     return scene
 
 
@@ -123,14 +125,12 @@ def _part(scene: Scene, sound: Sound, rms: float) -> dict[str, Any]:
     return facts | {"from": round(sound.start, DIGITS), "level_db": 20 * float(np.log10(max(rms, 1e-9)))}
 
 
-def _lay_under(scene: Scene, draft: Draft) -> None:
+def _lay_under(scene: Scene, bed: Sound | None) -> None:
     """A background and the noise of a recorder, each so far below the events as the plan says."""
     plan, rng, mix = scene.plan, scene.rng, scene.mix
     level = float(np.mean([part["level_db"] for part in scene.parts]))
-    if scene.kind == "needle" or rng.random() < plan.background_chance:
-        sound = layouts.background(draft, scene.slots)
-        if sound is not None:
-            _add_background(scene, sound, level)
+    if bed is not None:
+        _add_background(scene, bed, level)
     if rng.random() < plan.noise_chance:
         snr_db = round(float(rng.uniform(*plan.noise_snr_db)), 1)
         scene.effects["noise_snr_db"] = snr_db

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -56,7 +56,7 @@ class ScenePlan:
     """Events, on the average, over the noise of a recorder."""
     room_chance: float = 0.3
     decay_seconds: Range = (0.15, 0.45)
-    """Reverberation time (RT60) that a room is made for."""
+    """Reverberation time (RT60) that a room is made for; longer where its size asks for it."""
     distance_metres: Range = (0.5, 4.0)
     codec_chance: float = 0.2
     codecs: tuple[str, ...] = CODECS
@@ -85,40 +85,55 @@ class ScenePlan:
         self._check_number("clips_per_label", 1, 100_000)
         self._check_names()
 
-    def _fault(self, name: str, rule: str) -> CorpusError:
-        return CorpusError(f"scene plan: '{name}' is {str(getattr(self, name))[:80]}; it must be {rule}")
+    def _check(self, name: str, good: bool, rule: str) -> None:
+        if not good:
+            raise CorpusError(f"scene plan: '{name}' is {str(getattr(self, name))[:80]!r}; it must be {rule}")
 
     def _check_number(self, name: str, low: float, high: float) -> None:
-        if not _is_number(getattr(self, name)) or not low <= getattr(self, name) <= high:
-            raise self._fault(name, f"a number from {low:g} to {high:g}")
+        value = getattr(self, name)
+        self._check(name, _is_number(value) and low <= value <= high, f"a number from {low:g} to {high:g}")
 
     def _check_range(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
+        good = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
         rule = f"two numbers from {low:g} to {high:g}, the smaller first"
-        if not isinstance(value, tuple) or len(value) != 2 or not all(map(_is_number, value)):
-            raise self._fault(name, rule)
-        if not low <= value[0] <= value[1] <= high:
-            raise self._fault(name, rule)
+        self._check(name, good and low <= value[0] <= value[1] <= high, rule)
 
     def _check_names(self) -> None:
-        if not set(self.scenes) <= set(SPLITS) or not all(isinstance(n, int) and n >= 0 for n in self.scenes.values()):
-            raise self._fault("scenes", f"a number of scenes for some of {', '.join(SPLITS)}")
-        if not self.kinds or not set(self.kinds) <= set(KINDS):
-            raise self._fault("kinds", f"weights for some of {', '.join(KINDS)}")
-        if not all(_is_number(w) and w >= 0 for w in self.kinds.values()) or sum(self.kinds.values()) <= 0:
-            raise self._fault("kinds", "weights that are not negative, one of them above 0")
-        if not set(self.codecs) <= set(CODECS) or (self.codec_chance and not self.codecs):
-            raise self._fault("codecs", f"some of {', '.join(CODECS)}")
-        if not isinstance(self.leave_out, tuple) or not all(isinstance(label, str) for label in self.leave_out):
-            raise self._fault("leave_out", "a list of labels")
-        if self.layout not in LAYOUTS:
-            raise self._fault("layout", f"one of {', '.join(LAYOUTS)}")
-        if not isinstance(self.rate_hz, int) or not all(isinstance(n, int) for n in self.events):
-            raise self._fault("events", "whole numbers, as 'rate_hz' must be")
+        self._check(
+            "scenes",
+            _is_mapping(self.scenes, SPLITS) and all(isinstance(n, int) and n >= 0 for n in self.scenes.values()),
+            f"a number of scenes for some of {', '.join(SPLITS)}",
+        )
+        self._check(
+            "kinds",
+            _is_mapping(self.kinds, KINDS)
+            and all(_is_number(w) and w >= 0 for w in self.kinds.values())
+            and sum(self.kinds.values()) > 0,
+            f"weights for some of {', '.join(KINDS)}, not negative, one of them above 0",
+        )
+        some = bool(self.codecs) or not self.codec_chance
+        self._check("codecs", _are_texts(self.codecs, CODECS) and some, f"some of {', '.join(CODECS)}")
+        self._check("leave_out", _are_texts(self.leave_out), "a list of labels")
+        self._check("layout", _are_texts((self.layout,), tuple(LAYOUTS)), f"one of {', '.join(LAYOUTS)}")
+        self._check("only_complete", isinstance(self.only_complete, bool), "true or false")
+        self._check("events", all(isinstance(n, int) for n in self.events), "two whole numbers")
+        for name in ("rate_hz", "clips_per_label"):
+            self._check(name, isinstance(getattr(self, name), int), "a whole number")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_mapping(value: object, names: tuple[str, ...]) -> bool:
+    return isinstance(value, Mapping) and bool(value) and set(value) <= set(names)
+
+
+def _are_texts(value: object, among: tuple[str, ...] = ()) -> bool:
+    """Whether it is a tuple of texts, of `among` if there are any."""
+    texts = isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    return texts and (not among or set(value) <= set(among))  # type: ignore[call-overload]
 
 
 def plan_from_mapping(values: Any, where: str) -> ScenePlan:

@@ -22,6 +22,9 @@ WIDTH, DEPTH, HEIGHT = (4.0, 9.0), (3.5, 8.0), (2.4, 4.0)
 WALL_METRES = 0.3
 """Nothing is nearer to a wall."""
 MOST_ORDER = 40
+SABINE = 0.1611
+"""Seconds by metre: 24 ln 10 by the speed of sound."""
+MOST_ABSORPTION = 0.9
 MOST_ELEVATION = 40.0
 LEAD = 40
 """Samples by which an impulse response begins before its impulse: half of the library's fractional delay filter."""
@@ -133,4 +136,13 @@ def draw_room(rng: Generator, decays: Range, layout: str, rate_hz: int) -> Room:
         round(size[1] * float(rng.uniform(0.35, 0.65)), 2),
         round(float(rng.uniform(1.1, 1.8)), 2),
     )
-    return Room((size[0], size[1], size[2]), round(float(rng.uniform(*decays)), 2), ears, layout, rate_hz)
+    box = (size[0], size[1], size[2])
+    decay = max(round(float(rng.uniform(*decays)), 2), shortest_decay(box))
+    return Room(box, decay, ears, layout, rate_hz)
+
+
+def shortest_decay(size: tuple[float, float, float]) -> float:
+    """Seconds of reverberation that a room has at least, by Sabine's formula; rounded up."""
+    width, depth, height = size
+    walls = 2 * (width * depth + depth * height + height * width)
+    return math.ceil(100 * SABINE * width * depth * height / (walls * MOST_ABSORPTION)) / 100
