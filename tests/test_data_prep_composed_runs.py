@@ -141,7 +141,7 @@ from composed_toys import toy_plan, toy_samples
 from data_prep.composed import compose
 seconds = float(sys.argv[1])
 plan = toy_plan(scenes={"train": 1}, kinds={"needle": 1}, seconds=(seconds, seconds), codec_chance=1.0,
-    codecs=("opus",), noise_chance=1.0, rate_hz=16_000)
+    codecs=("telephone",), noise_chance=1.0, rate_hz=8_000)
 (scene,) = compose(toy_samples(Path(sys.argv[2]) / "clips"), plan, 0, Path(sys.argv[2]))
 assert scene.seconds == seconds and len(scene.events) > 2
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from data_prep.composed.making import make_scene
 from data_prep.composed.plan import ScenePlan
 from data_prep.composed.pool import Pool, make_pools
 from data_prep.errors import CorpusError
+from data_prep.journal import journal
 from data_prep.records import SPLITS
 from data_prep.sample_files import parse_sample, sample_line
 from data_prep.samples import Sample
@@ -88,30 +88,24 @@ def compose(
 def scenes_of(composer: Composer, split: str, count: int) -> Iterator[Sample]:
     """The first `count` scenes of a split, those of an earlier run from its list."""
     path = composer.list_file(split)
-    path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(composer.out / AUDIO / split)
-    with path.open("a+b") as stream:
-        stream.seek(0)
-        done = _finished(path, stream.read())
-        stream.truncate(sum(len(sample_line(one, composer.out).encode()) for one in done))
-        yield from done[:count]
-        for index in range(len(done), count):
-            sample = composer.scene(split, index)
-            stream.write(sample_line(sample, composer.out).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-            yield sample
+    made: list[Sample] = []
 
-
-def _finished(path: Path, data: bytes) -> list[Sample]:
-    """Scenes of a list up to the first that is torn, or whose recording is not there."""
-    found = []
-    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+    def is_whole(line: str) -> bool:
+        """Whether a line is a scene whose recording is there; it is then the last of `made`."""
         try:
-            sample = parse_sample(line.decode(), path.parent, f"{path}:{number}") if line.endswith(b"\n") else None
-        except (RecordError, UnicodeDecodeError):
-            sample = None
-        if sample is None or not Path(sample.audio).is_file():
-            break
-        found.append(sample)
-    return found
+            made[:] = [parse_sample(line, path.parent, str(path))]
+        except RecordError:
+            return False
+        return Path(made[0].audio).is_file()
+
+    with journal(path) as known:
+        done = 0
+        for _ in known.lines(is_whole):
+            done += 1
+            if done <= count:
+                yield made[0]
+        for index in range(done, count):
+            sample = composer.scene(split, index)
+            known.append(sample_line(sample, composer.out))
+            yield sample
