@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alm.audio import Waveform, load_audio
-from alm.errors import ModelError
 from data_prep.errors import CorpusError
 from data_prep.samples import Sample
 
@@ -56,7 +54,7 @@ class TagHead:
     def __init__(self, assistant: Assistant) -> None:
         labels = assistant.model.config.tag_labels
         if not labels:
-            raise ModelError(f"preset '{assistant.preset}' has no tag head; take one that has, such as 'tiny'")
+            raise CorpusError(f"preset '{assistant.preset}' has no tag head; take one that has, such as 'tiny'")
         self.assistant, self._labels = assistant, tuple(labels)
 
     @property
@@ -123,5 +121,4 @@ def _parsed(text: str, where: str) -> tuple[tuple[str, str], Mapping[str, float]
 
 
 def _is_probability(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= 1  # type: ignore[arg-type]
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
