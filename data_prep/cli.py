@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -38,6 +39,10 @@ def guarded() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Prepare recordings and instruction records: fetch the corpus by name, build scenes and records."""
+
+
+app.command("sources")(sources_commands.sources)
+app.command("read")(sources_commands.read)
 
 
 @app.command()

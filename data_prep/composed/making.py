@@ -42,6 +42,7 @@ class Scene:
     parts: list[dict[str, Any]] = field(default_factory=list)
     effects: dict[str, Any] = field(default_factory=dict)
     licences: set[str] = field(default_factory=set)
+    label_sets: set[str] = field(default_factory=set)
 
 
 def make_scene(pool: Pool, plan: ScenePlan, name: str, path: Path, lost: dict[str, str]) -> Sample:
@@ -119,8 +120,9 @@ def _add(scene: Scene, sound: Sound, placed: Placed, span: tuple[int, int], wher
 
 def _part(scene: Scene, sound: Sound, rms: float) -> dict[str, Any]:
     """Where a sound comes from, and how loud it is on the first channel."""
-    scene.licences.add(sound.cut.sample.licence)
     cut, sample = sound.cut, sound.cut.sample
+    scene.licences.add(sample.licence)
+    scene.label_sets.add(sample.label_set or sample.source)
     facts = {"label": cut.label, "sample": sample.id, "source": sample.source, "group": sample.group or sample.id}
     return facts | {"from": round(sound.start, DIGITS), "level_db": 20 * float(np.log10(max(rms, 1e-9)))}
 
@@ -172,6 +174,7 @@ def _sample(scene: Scene, path: Path) -> Sample:
     facts |= {"countable": sorted(single)}
     if scene.kind == "needle":
         facts["needle"] = scene.slots[int(scene.rng.integers(len(scene.slots)))].label
+    sets = set(scene.label_sets)
     return Sample(
         id=scene.name,
         audio=str(path),
@@ -182,8 +185,8 @@ def _sample(scene: Scene, path: Path) -> Sample:
         seconds=round(scene.mix.count / scene.plan.rate_hz, DIGITS),
         channels="" if scene.plan.layout == "mono" else scene.plan.layout,
         labels=tuple(dict.fromkeys(event.label for event in events)),
-        label_set="composed",
+        label_set=sets.pop() if len(sets) == 1 else "composed",
         events=events,
         complete=True,
-        extras={"composed": facts},
+        extras={"composed": facts, "made_of": sorted({part["sample"] for part in scene.parts})},
     )

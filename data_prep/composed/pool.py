@@ -46,7 +46,8 @@ class Cut:
 
 def cuts(sample: Sample, only_complete: bool = False) -> Iterator[Cut]:
     """Stretches of a sample of which it is known what is heard: one event alone, or a sample with one label."""
-    if only_complete and not sample.complete:
+    unsure = sample.extras.get("maybe") or sample.extras.get("made_of")  # composed already, or not known to the end
+    if unsure or (only_complete and not sample.complete):
         return
     timed = [event for event in sample.events if event.onset is not None and event.offset is not None]
     if timed and len(timed) == len(sample.events):
