@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,34 @@ def labelled(found: Iterable[Confidence], labels: Sequence[str]) -> Labelled:
     return Labelled(
         tuple(labels), np.array(scores, dtype=np.float32).reshape(shape), np.array(truth, dtype=bool).reshape(shape)
     )
+
+
+def halves(found: Iterable[Confidence], labels: Sequence[str]) -> tuple[Labelled, Labelled]:
+    """One half to set things by and one to test them on; no group of samples is in both."""
+    sides: tuple[list[Confidence], list[Confidence]] = ([], [])
+    for one in found:
+        key = one.sample.group or one.sample.id
+        sides[hashlib.sha256(f"half {one.sample.source} {key}".encode()).digest()[0] % 2].append(one)
+    return labelled(sides[0], labels), labelled(sides[1], labels)
+
+
+def corrected(data: Labelled, correction: Platt) -> Labelled:
+    """The same with corrected probabilities."""
+    return replace(data, scores=correction(data.scores))
+
+
+def trust(before: Labelled, after: Labelled, thresholds: NDArray[np.float64], plan: LabelPlan) -> dict[str, Any]:
+    """Everything that a report says about labelled samples, before and after the correction."""
+    told = [reliability(*top_scores(data)) for data in (before, after)]
+    return {
+        "surest_before": told[0],
+        "surest_after": told[1],
+        "all_after": reliability(after.scores, after.truth),
+        "error_before": round(calibration_error(told[0]), 4),
+        "error_after": round(calibration_error(told[1]), 4),
+        "quality": quality(after, thresholds, plan),
+        "sweep": sweep(after, plan),
+    }
 
 
 def heard(sample: Sample) -> tuple[str, ...]:
@@ -109,6 +138,8 @@ def calibration_error(rows: Sequence[dict[str, float]]) -> float:
 
 def top_scores(data: Labelled) -> tuple[Probabilities, NDArray[np.bool_]]:
     """Of each sample the highest score, and whether that label is true: what decides whether it is taken."""
+    if not len(data.scores):
+        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool)
     best = data.scores.argmax(axis=1)
     rows = np.arange(len(best))
     return data.scores[rows, best], data.truth[rows, best]

@@ -36,7 +36,8 @@ class Confidence:
 
 def file_name(scorer: Scorer, views: int, plan: ViewPlan, seed: int) -> str:
     """Name of the file; another scorer, other labels or other views have another one."""
-    said = [scorer.name, list(scorer.labels), views, dataclasses.asdict(plan) if views else None, seed if views else 0]
+    looked = [views, dataclasses.asdict(plan), seed] if views else []
+    said = [scorer.fingerprint, list(scorer.labels), looked]
     return f"confidences-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}.jsonl"
 
 

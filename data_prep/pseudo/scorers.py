@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +27,10 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
+        """For people, and the label set of what it guesses."""
+
+    @property
+    def fingerprint(self) -> str:
         """Changes whenever it would score otherwise."""
 
     @property
@@ -57,11 +63,26 @@ class TagHead:
             raise CorpusError(f"preset '{assistant.preset}' has no tag head; take one that has, such as 'tiny'")
         self.assistant, self._labels = assistant, tuple(labels)
 
+    @classmethod
+    def of(cls, preset: str) -> TagHead:
+        """The tag head of a preset; its weights are fetched where they are not there yet."""
+        import alm
+
+        return cls(alm.load(preset))
+
     @property
     def name(self) -> str:
-        """Preset and adapter."""
-        adapter = self.assistant.adapter
-        return f"tag head of {self.assistant.preset}" + (f" with {adapter.name}" if adapter else "")
+        return f"tag head of {self.assistant.preset}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of preset and weights."""
+        digest = hashlib.sha256(self.assistant.preset.encode())
+        head = self.assistant.model.model.hearing.tag_head
+        assert head is not None
+        for name, weight in sorted(head.state_dict().items()):
+            digest.update(name.encode() + weight.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def labels(self) -> Sequence[str]:
@@ -88,6 +109,11 @@ class ScoreFile:
     @property
     def name(self) -> str:
         return self.path.stem
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property
     def labels(self) -> Sequence[str]:
