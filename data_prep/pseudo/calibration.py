@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from data_prep.pseudo.confidences import Confidence
 from data_prep.pseudo.scorers import Probabilities
@@ -18,7 +19,8 @@ from data_prep.samples import Sample
 
 BINS = 10
 EDGE = 1e-6
-FIT_STEPS = 50
+MIN_SLOPE = 1e-3
+"""The order of scores stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,20 @@ def _logit(scores: Probabilities) -> NDArray[np.float64]:
 
 
 def fit_platt(scores: Probabilities, truth: NDArray[np.bool_]) -> Platt:
-    """The correction that makes the truth likeliest (Newton's method), with Platt's targets, so that it is finite."""
+    """The correction that makes the truth likeliest, with Platt's targets, so that it is finite."""
     right, wrong = int(truth.sum()), int((~truth).sum())
     if not right or not wrong:
         return Platt()
     logits = np.stack([_logit(scores).ravel(), np.ones(scores.size)])
     targets = np.where(truth.ravel(), (right + 1) / (right + 2), 1 / (wrong + 2))
-    weights = np.array([1.0, 0.0])
-    for _ in range(FIT_STEPS):
-        guess = 1 / (1 + np.exp(-np.clip(weights @ logits, -50, 50)))
-        slope = logits @ (guess - targets)
-        bend = (logits * (guess * (1 - guess))) @ logits.T + 1e-9 * np.eye(2)
-        step = np.linalg.solve(bend, slope)
-        weights = weights - step * min(1.0, 5.0 / float(np.abs(step).max(initial=1e-12)))
-        if np.abs(step).max() < 1e-9:
-            break
-    return Platt(float(weights[0]), float(weights[1])) if weights[0] > 0 else Platt()
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        told = weights @ logits
+        slope = logits @ (1 / (1 + np.exp(-np.clip(told, -500, 500))) - targets)
+        return float((np.logaddexp(0, told) - targets * told).mean()), slope / scores.size
+
+    slope, offset = minimize(loss, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[(MIN_SLOPE, None), (None, None)]).x
+    return Platt(float(slope), float(offset))
 
 
 def reliability(scores: Probabilities, truth: NDArray[np.bool_]) -> list[dict[str, float]]:
