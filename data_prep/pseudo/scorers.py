@@ -102,7 +102,7 @@ class ScoreFile:
         self._rows: dict[tuple[str, str], Mapping[str, float]] = {}
         for number, text in enumerate(_lines(path), start=1):
             if text.strip():
-                key, scores = _parsed(text, f"{path}:{number}")
+                key, scores = parse_scores(text, f"{path}:{number}")
                 self._rows[key] = scores
         self._labels = tuple(sorted({label for scores in self._rows.values() for label in scores}))
 
@@ -133,7 +133,8 @@ def _lines(path: Path) -> Sequence[str]:
         raise CorpusError(f"{path}: cannot read a file of scores ({fault})") from fault
 
 
-def _parsed(text: str, where: str) -> tuple[tuple[str, str], Mapping[str, float]]:
+def parse_scores(text: str, where: str) -> tuple[tuple[str, str], Mapping[str, float]]:
+    """Source and id, and the scores of a line; raises `CorpusError` naming `where`."""
     try:
         row = json.loads(text)
         key, scores = (row["source"], row["id"]), row["scores"]
