@@ -225,7 +225,7 @@ def teleantifraud(folder: Path) -> None:
             "判断 is_fraud", said("无异常", is_fraud=False)),
         row("audio/call2.mp3", "<audio>给出 fraud_type", said("要转账", fraud_type="投资诈骗", is_fraud=True)),
     ])  # fmt: skip
-    write_jsonl(folder / "sft/test.jsonl", [row("/data/calls/call3.mp3", "<audio>is_fraud?", said("", is_fraud=True))])
+    write_jsonl(folder / "sft/test.jsonl", [row("/srv/calls/call3.mp3", "<audio>is_fraud?", said("", is_fraud=True))])
     write_json(folder / "binary_classification/train.json", [{"audio": "audio/call2.mp3", "label": 1}])
     tones(folder / "audio", "call1.mp3", "call2.mp3", "call3.mp3")
 

@@ -64,7 +64,7 @@ def read(
 
     \b
     alm data read librispeech --from LibriSpeech --split dev-clean
-    alm data read teleantifraud --from TeleAntiFraud --map /data/calls/=audio --out read
+    alm data read teleantifraud --from TeleAntiFraud --map /srv/calls/=audio --out read
     """
     from data_prep.cli import guarded
     from data_prep.readers import running, source_of
@@ -88,7 +88,7 @@ def _mapped(pairs: list[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         begin, sign, folder = pair.partition("=")
         if not begin or not sign or not folder:
-            raise ConfigError(f"--map {pair}: must be BEGIN=FOLDER, as in /data/calls/=audio")
+            raise ConfigError(f"--map {pair}: must be BEGIN=FOLDER, as in /srv/calls/=audio")
         found[begin] = folder
     return found
 

@@ -17,6 +17,7 @@ from data_prep.readers.rows import Row, RowError
 from data_prep.samples import Sample
 
 Found = Iterator[Sample | Lost]
+MAX_DETAIL_LETTERS = 400
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Download:
 
     def find(self, *names: str) -> Path | None:
         """The first of these files or folders that exists."""
-        return next((p for name in names if (p := self.root / name if name else self.root).exists()), None)
+        return next((p for name in names if _there(p := self.root / name if name else self.root)), None)
 
     def place(self, *names: str) -> Path:
         """The first of these that exists.
@@ -154,9 +155,16 @@ class Download:
         try:
             return make(*given)
         except RowError as fault:
-            return Lost(fault.reason, where, str(fault))
+            return Lost(fault.reason, where, str(fault)[:MAX_DETAIL_LETTERS])
         except (AlmError, ValueError, OverflowError) as fault:
-            return Lost(rows.BAD_ROW, where, str(fault)[:300])
+            return Lost(rows.BAD_ROW, where, str(fault)[:MAX_DETAIL_LETTERS])
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _size(path: Path) -> int | None:

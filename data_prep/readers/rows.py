@@ -227,7 +227,7 @@ def _quoted_cells(path: Path, name: str, delimiter: str, encoding: str) -> Itera
         first = last
         found: list[str] | None = None
         try:
-            found = next(reader, None)
+            found = _next_row(reader)
             ended = found is None
         except csv.Error as fault:
             if last - first > 1 or "end of data" in str(fault):
@@ -241,6 +241,18 @@ def _quoted_cells(path: Path, name: str, delimiter: str, encoding: str) -> Itera
             return
         if found and any(cell.strip() for cell in found):
             yield f"{name}, line {last}", found
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str] | None:
+    """Cells may be as long as a line; the module's own limit, which is everybody's, is put back at once.
+
+    A row that breaks off at a long cell would leave its other lines to be taken for rows.
+    """
+    usual = csv.field_size_limit(MAX_LINE_BYTES)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(usual)
 
 
 def table(

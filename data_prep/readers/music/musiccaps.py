@@ -52,7 +52,7 @@ def _read(source: Download) -> Found:
     skipped = {"true": "eval" not in wanted, "false": "train" not in wanted}
     names = source.lookup(source.find("class_labels_indices.csv"), "mid", need=("mid", "display_name"))
     found = source.table(source.place("musiccaps-public.csv"), need=_NEED)
-    rest = (r for r in found if not isinstance(r, Row) or not skipped.get(str(r.values["is_audioset_eval"]).lower()))
+    rest = (r for r in found if not isinstance(r, Row) or not skipped.get(r.text("is_audioset_eval", "").lower()))
     yield from source.each(rest, partial(_clip, source, names))
 
 

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
@@ -127,15 +128,18 @@ def _finished(file: Entry, tracks: list[Entry]) -> Iterator[Entry | Lost]:
     if not file.where and not tracks:
         return
     good = [track for track in tracks if track.start is not None and file.path]
-    ends = [track.start for track in good[1:]] + [None]
-    timed = [
-        replace(track, seconds=None if end is None or end <= track.start else end - track.start)  # type: ignore[operator]
-        for track, end in zip(good, ends, strict=True)
-    ]
+    timed = [replace(track, seconds=_until(track, follower)) for track, follower in zip_longest(good, good[1:])]
     yield from (Lost(rows.BAD_ROW, one.where, "has no INDEX 01 or no file") for one in tracks if one not in good)
     if file.path:
         yield replace(file, tracks=tuple(timed))
     yield from timed
+
+
+def _until(track: Entry, follower: Entry | None) -> float | None:
+    """Seconds until the next track begins; the last one goes on to the end of the file."""
+    if follower is None or follower.start is None or track.start is None or follower.start <= track.start:
+        return None
+    return follower.start - track.start
 
 
 _READERS = {".m3u": _m3u, ".m3u8": _m3u, ".pls": _pls, ".xspf": _xspf, ".cue": _cue}

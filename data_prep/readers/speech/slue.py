@@ -8,7 +8,7 @@ from typing import Any
 
 from data_prep.readers.base import Lost, Source
 from data_prep.readers.download import Download, Found, plain, reading
-from data_prep.readers.rows import Row, shown
+from data_prep.readers.rows import MISSING, Row, RowError, shown
 from data_prep.samples import Asked, Event, Sample, Voice
 
 PHASE_ONE = {"fine-tune": "train", "dev": "dev", "test": "test"}
@@ -87,14 +87,23 @@ def _voxpopuli(source: Download, folder: str, split: str, row: Row) -> Sample:
     )
 
 
+def _cut_or_whole(source: Download, folder: str, name: str) -> tuple[str, bool]:
+    """The cut recording where there is one, else the whole one and True."""
+    try:
+        return source.recording(f"{folder}/{name}.flac"), False
+    except RowError as fault:
+        if fault.reason != MISSING:
+            raise
+        return source.recording(f"{folder}_raw/{name}.flac"), True
+
+
 def _voxceleb(source: Download, folder: str, split: str, row: Row) -> Sample:
-    """The cut recording where there is one, else the stretch of the whole one."""
     name, start, end = row.text("id"), row.number("start_second"), row.number("end_second")
-    whole = source.find(f"{folder}_raw/{name}.flac") and not source.find(f"{folder}/{name}.flac")
+    audio, whole = _cut_or_whole(source, folder, name)
     sentiment = row.text("sentiment", "")
     return source.sample(
         name,
-        source.recording(f"{folder}_raw/{name}.flac" if whole else f"{folder}/{name}.flac"),
+        audio,
         split,
         group=f"speaker {_speaker(row) or name}",
         start=start if whole else None,
@@ -237,8 +246,8 @@ SLUE: tuple[Source, ...] = (
             "ISSUE_START_END.wav"),
     _source("sqa5", "spoken questions about spoken documents", "CC BY-SA 4.0",
             "46,186, 1,939 and 2,382 questions, and 408 verified ones",
-            ("questions", "events", "transcript", "language", "group", "extras"), VERIFIED, ("question_id", "document_id"),
-            _answered, "document/ID.wav\nSPLIT/question/ID.wav"),
+            ("questions", "events", "transcript", "language", "group", "extras"), VERIFIED,
+            ("question_id", "document_id"), _answered, "document/ID.wav\nSPLIT/question/ID.wav"),
     _source("vp_nel", "VoxPopuli: when entities are named", "CC0-1.0", "1,750 and 1,838 utterances",
             (*_HEARD, "events", "extras"), {"dev": "dev", "test": "test"}, ("id", "text", "ne_timestamps"), _named,
             "ID.ogg"),

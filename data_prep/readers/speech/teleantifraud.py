@@ -30,9 +30,9 @@ _DEPTH = 8
 
 
 def _rows(source: Download, path: Path) -> Iterator[Row | Lost]:
-    """A list or lines, by what the file begins with."""
+    """Lines by the name of the file; else a list or lines, by what it begins with."""
     with path.open("rb") as stream:
-        listed = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        listed = path.suffix != ".jsonl" and stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
     return (rows.json_items if listed else rows.json_lines)(path, source.name(path))
 
 
