@@ -96,7 +96,7 @@ def pseudo_label(
     out: Annotated[Path, typer.Option("--out", help="Folder for labels, confidences and report.", show_default=False)],
     labelled: Annotated[
         Path | None,
-        typer.Option("--labelled", help="File of samples with labels: they correct probabilities and test the labels."),
+        typer.Option("--labelled", help="File of samples with labels: they tell how good the labels are."),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option("--scores", help="JSON lines of source, id and scores, in the place of a tag head.")
@@ -106,6 +106,9 @@ def pseudo_label(
     threshold: Annotated[float, typer.Option(help="How sure of one label a recording must be to count.")] = 0.75,
     precision: Annotated[float, typer.Option(help="Wanted precision, for thresholds per class.")] = 0.9,
     single: Annotated[bool, typer.Option("--single", help="One label a recording.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Correct probabilities by half of the labelled samples.")
+    ] = False,
     weak_views: Annotated[int, typer.Option(min=0, max=8, help="Take the mean score of so many weak views.")] = 0,
     views: Annotated[bool, typer.Option("--views", help="Write a weak and a strong view of what got labels.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed makes other views.")] = 0,
@@ -126,7 +129,7 @@ def pseudo_label(
 
     with guarded():
         kept = LabelPlan(method=method, threshold=threshold, precision=precision, single=single)
-        plan = PseudoPlan(kept, weak_views=weak_views, seed=seed)
+        plan = PseudoPlan(kept, weak_views=weak_views, calibrate=calibrate, seed=seed)
         known = list(_read(labelled)) if labelled is not None else []
         asked = list(_read(samples))
         if dry_run:

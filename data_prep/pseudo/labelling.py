@@ -36,8 +36,9 @@ class PseudoPlan:
     views: ViewPlan = field(default_factory=ViewPlan)
     weak_views: int = 0
     """The mean score of so many weak views decides (MixMatch takes 2); 0: that of the recording itself."""
-    calibrate: bool = True
-    """Whether probabilities are corrected by the labelled samples before thresholds are applied."""
+    calibrate: bool = False
+    """Whether probabilities are corrected by the labelled samples before thresholds are applied. With a hundred of
+    them it may do harm: the report has the calibration error before and after."""
     seed: int = 0
 
 
@@ -159,6 +160,10 @@ def write_report(report: PseudoReport, scorer: str, plan: PseudoPlan, out: Path)
         calibration.plot(report.trusted["surest_after"], report.trusted["sweep"], out / PICTURE)
 
 
+def _after(report: PseudoReport, plan: PseudoPlan) -> str:
+    return f", after correction {report.trusted['error_after']:.3f}" if plan.calibrate else ""
+
+
 def _markdown(report: PseudoReport, scorer: str, plan: PseudoPlan) -> str:
     lines = [
         f"# Labels by {scorer}", "",
@@ -171,8 +176,8 @@ def _markdown(report: PseudoReport, scorer: str, plan: PseudoPlan) -> str:
         lines += [
             "", f"## On {found['samples']} labelled samples that set nothing", "",
             f"Coverage {found['coverage']:.1%}, precision {found['precision']:.1%}, recall {found['recall']:.1%}; the "
-            f"surest label is right in {found['first_label_right']:.1%}. Calibration error of the surest label "
-            f"{report.trusted['error_before']:.3f}, after correction {report.trusted['error_after']:.3f}.", "",
+            f"surest label is right in {found['first_label_right']:.1%}. Calibration error of the surest label: "
+            f"{report.trusted['error_before']:.3f}{_after(report, plan)}.", "",
             "| threshold | coverage | precision | recall |", "|---|---|---|---|",
         ]  # fmt: skip
         lines += [
