@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import composed as composed_commands
 from data_prep.commands import formats as formats_commands
 from data_prep.commands import generation as generation_commands
 from data_prep.commands import shards as sharding
@@ -49,6 +50,8 @@ app.command("read")(sources_commands.read)
 app.command("generate")(generation_commands.generate)
 app.command("convert")(formats_commands.convert)
 app.command("validate")(formats_commands.validate)
+app.command("compose")(composed_commands.compose)
+app.command("pseudo-label")(composed_commands.pseudo_label)
 
 
 @app.command()
