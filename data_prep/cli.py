@@ -14,6 +14,7 @@ from alm.errors import AlmError
 from data_prep.commands import composed as composed_commands
 from data_prep.commands import formats as formats_commands
 from data_prep.commands import generation as generation_commands
+from data_prep.commands import makers as makers_commands
 from data_prep.commands import shards as sharding
 from data_prep.commands import sources as sources_commands
 
@@ -173,3 +174,6 @@ def curate(
 
 for _command in (sharding.build, sharding.shard, sharding.shards):
     app.command()(_command)
+app.command("tasks")(makers_commands.tasks)
+app.command("measure")(makers_commands.measure)
+app.command("make")(makers_commands.make)

@@ -5,7 +5,7 @@
 
 from data_prep.makers.base import Task
 from data_prep.makers.plan import TaskPlan, plan_from, read_plan
-from data_prep.makers.rows import TASKS, MakeReport, RowMaker, make_records, row_maker
+from data_prep.makers.rows import TASKS, MakeReport, RowMaker, make_records, row_maker, sound
 
 __all__ = [
     "TASKS",
@@ -17,4 +17,5 @@ __all__ = [
     "plan_from",
     "read_plan",
     "row_maker",
+    "sound",
 ]

@@ -107,8 +107,8 @@ class Task:
     make: Maker
     share: float = 1.0
     """Weight among the tasks when the number of rows is given."""
-    by_label: bool = False
-    """Whether the rows of rare labels are raised by `TaskPlan.balance`."""
+    by: str = ""
+    """The field whose rare values get more rows by `TaskPlan.balance`."""
     pools: tuple[str, ...] = ()
     """Names of its pools of phrasings; empty: its own name."""
     kind: str = "question-answer"

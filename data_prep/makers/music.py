@@ -90,10 +90,14 @@ def velocity(making: Making, sample: Sample) -> Turn | None:
     return Turn(making.ask("velocity"), making.say("velocity", x=word), {"answer": word, "velocity": value})
 
 
+def _styled(sample: Sample) -> bool:
+    return bool(sample.music.genre)
+
+
 FAMILY = "music"
 TASKS = (
-    Task("genre", FAMILY, "genre", lambda s: bool(s.music.genre), genre, 3, kind="analysis"),
-    Task("genre_choice", FAMILY, "genre, of some", lambda s: bool(s.music.genre), genre_choice, 2, kind="analysis"),
+    Task("genre", FAMILY, "genre", _styled, genre, 3, kind="analysis", by="genre"),
+    Task("genre_choice", FAMILY, "genre, of some", _styled, genre_choice, 2, kind="analysis", by="genre"),
     Task("instrument", FAMILY, "what is played", lambda s: bool(s.music.instruments), instrument, 3, kind="analysis"),
     Task("mood", FAMILY, "mood", lambda s: bool(s.music.moods), mood, 1, kind="analysis"),
     Task("key", FAMILY, "key", lambda s: bool(s.music.key), key, 1, kind="analysis"),

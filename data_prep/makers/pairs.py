@@ -331,13 +331,13 @@ def _has_value(sample: Sample) -> bool:
 
 FAMILY = "comparison"
 TASKS = (
-    Task("same", FAMILY, "two recordings: the same kind?", _labelled, same, 2, by_label=True, several=True),
-    Task("which", FAMILY, "two recordings: which has it?", _labelled, which, 3, by_label=True, several=True),
+    Task("same", FAMILY, "two recordings: the same kind?", _labelled, same, 2, by="label", several=True),
+    Task("which", FAMILY, "two recordings: which has it?", _labelled, which, 3, by="label", several=True),
     Task("which_of_many", FAMILY, "three to five recordings: which has it?", _labelled, which_of_many, 1, several=True),
-    Task("odd_one", FAMILY, "the one of another kind", _labelled, odd_one, 1, by_label=True, several=True),
+    Task("odd_one", FAMILY, "the one of another kind", _labelled, odd_one, 1, by="label", several=True),
     Task("which_longer", FAMILY, "the longer of two", lambda s: bool(s.seconds), which_longer, 0.5, several=True),
     Task("which_more", FAMILY, "more different sounds", lambda s: bool(s.events), which_more, 0.5, several=True),
-    Task("difference", FAMILY, "what only the second has", _labelled, difference, 1, by_label=True, several=True),
+    Task("difference", FAMILY, "what only the second has", _labelled, difference, 1, by="label", several=True),
     Task("few_shot", FAMILY, "examples with names, then one to name", _has_value, few_shot, 3, several=True),
     Task(
         "speaker_same", FAMILY, "two recordings: the same speaker?",

@@ -31,7 +31,8 @@ class TaskPlan:
     rates: Mapping[str, float] = field(default_factory=dict)
     """The same for single tasks."""
     rows: int = 0
-    """About how many rows in all, shared out among the tasks by their shares; 0: as many as the rates give."""
+    """How many rows in all, shared out among the tasks by their shares and spread over the samples; rates then only
+    say, by 0, what is left out. 0: as many rows as the rates give."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Weights of tasks among `rows`; a task not named keeps its own."""
     balance: float = 0.0
@@ -48,7 +49,9 @@ class TaskPlan:
     """Fewest and most names in a few-shot episode."""
     examples: tuple[int, int] = (1, 2)
     """Fewest and most examples of each name."""
-    partners: int = 32
+    languages: tuple[str, ...] = ()
+    """Words are asked for in these languages only, such as `en`; empty: in all."""
+    partners: int = 64
     """Recordings of each label that are kept for questions on several recordings."""
     max_seconds: float = 0.0
     """Recordings that are longer make no rows; 0: no limit."""
@@ -58,8 +61,8 @@ class TaskPlan:
     """Path of AudioSet's `ontology.json`: a sound is then never denied where a kind of it is heard."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "without", "negatives"):
-            self._check(name, isinstance(getattr(self, name), tuple), "must be a list of names")
+        for name in ("tasks", "without", "negatives", "languages"):
+            self._check(name, _names(getattr(self, name)), "must be a list of names")
         for name, low, high in (("rate", 0.0, MAX_RATE), ("balance", 0.0, 1.0), ("closed_prefix", 0.0, 1.0)):
             self._check(name, _number(getattr(self, name), low, high), f"must be a number from {low:g} to {high:g}")
         for name in ("rates", "shares"):
@@ -86,6 +89,10 @@ class TaskPlan:
     def rate_of(self, task: str) -> float:
         """Rows of a task on one sample that fits it."""
         return float(self.rates.get(task, self.rate))
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
 def _number(value: object, low: float, high: float) -> bool:

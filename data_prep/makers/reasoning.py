@@ -91,7 +91,8 @@ def chapter_at(making: Making, sample: Sample) -> Turn | None:
         return None
     time = clock_text(float(making.rng.uniform(start, end - CHAPTER_MARGIN_SECONDS)))
     title = plain(found[place].title)
-    return Turn(making.ask("chapter_at", t=time), making.say("chapter_at", x=title), {"answer": title, "time": time})
+    reply = making.say("chapter_at", x=title, t=time)
+    return Turn(making.ask("chapter_at", t=time), reply, {"answer": title, "time": time})
 
 
 def chapter_when(making: Making, sample: Sample) -> Turn | None:

@@ -19,10 +19,11 @@ from alm.errors import RecordError
 from data_prep.errors import CorpusError
 from data_prep.makers import composed, music, pairs, reasoning, sounds, space, speech, timing
 from data_prep.makers.base import Making, Task, Turn
+from data_prep.makers.checking import fault_in
 from data_prep.makers.dialogue import dialogue_task
 from data_prep.makers.names import load_names
 from data_prep.makers.plan import TaskPlan
-from data_prep.makers.survey import Survey, heard, label_key, place, survey
+from data_prep.makers.survey import Survey, heard, label_key, place, survey, values_in
 from data_prep.makers.wording import CLOSED_PREFIX, load_book
 from data_prep.records import AUDIO_MARK, SPLITS, Message, Record
 from data_prep.samples import Sample
@@ -39,6 +40,9 @@ ATTEMPTS = 4
 AHEAD_SHARE = 0.8
 """Share of the questions that follow their recordings, in train; the others come first."""
 BALANCE_BOUNDS = (0.05, 20.0)
+MAX_PASSES = 12
+SPARE = 1.1
+"""A pass aims at somewhat more rows than are missing: some questions never fit."""
 SHOWN_LOST = 20
 
 
@@ -97,21 +101,28 @@ class RowMaker:
 
     def times(self, sample: Sample, task: Task) -> int:
         """How many rows of a task the sample is worth; 0 when it has nothing for it."""
-        rate = self.plan.rate_of(task.name)
-        if not rate or not task.fits(sample) or not self._short_enough(sample):
+        if not self.fits(sample, task):
             return 0
-        rate *= self._weight(sample) if task.by_label and self.plan.balance else 1.0
-        part, whole = math.modf(rate)
-        chance = place(sample, "times", self.seed, task.name) / 2.0**64
-        return int(whole) + (chance < part)
+        part, whole = math.modf(self.plan.rate_of(task.name) * self.weight(sample, task))
+        return int(whole) + self.chance(part, sample, task.name)
 
-    def _short_enough(self, sample: Sample) -> bool:
-        return not self.plan.max_seconds or (sample.seconds or 0.0) <= self.plan.max_seconds
+    def fits(self, sample: Sample, task: Task) -> bool:
+        """Whether the plan and the sample's fields allow the task."""
+        if self.plan.max_seconds and (sample.seconds or 0.0) > self.plan.max_seconds:
+            return False
+        return bool(self.plan.rate_of(task.name)) and task.fits(sample)
 
-    def _weight(self, sample: Sample) -> float:
-        """Below 1 for frequent labels and above for rare ones, by the plan's balance."""
-        counts = self.survey.counts(label_key(sample))
-        known = [counts[label] for label in heard(sample) if label in counts]
+    def chance(self, part: float, sample: Sample, *key: object) -> bool:
+        """True for a part of all samples, always for the same ones."""
+        return place(sample, "chance", self.seed, *key) / 2.0**64 < part
+
+    def weight(self, sample: Sample, task: Task) -> float:
+        """Below 1 for frequent values and above for rare ones, by the plan's balance."""
+        if not self.plan.balance or not task.by:
+            return 1.0
+        found = values_in(sample, task.by)
+        counts = self.survey.counts(found[0][0]) if found else {}
+        known = [counts[value] for _, value in found if value in counts]
         if not known:
             return 1.0
         low, high = BALANCE_BOUNDS
@@ -152,8 +163,20 @@ def _new(record: Record, seen: set[int]) -> bool:
     return True
 
 
+def sound(samples: Iterable[Sample], report: MakeReport) -> Iterator[Sample]:
+    """The samples whose fields hold what they should; the others are counted as lost."""
+    for sample in samples:
+        fault = fault_in(sample)
+        if fault:
+            report.lose("bad sample", f"sample '{sample.id[:80]}' of {sample.source[:40]}: {fault}")
+        else:
+            yield sample
+
+
 def row_maker(samples: Iterable[Sample], plan: TaskPlan, seed: int, split: str) -> RowMaker:
     """Look at all samples once; the maker that comes of it may be given to workers.
+
+    Samples of unsure origin go through `sound` first, here and before `RowMaker.rows`.
 
     Raises:
         CorpusError: the plan names a task that is not there, or the split is none.
@@ -174,47 +197,57 @@ def make_records(
     memory; `row_maker` works on streams.
     """
     report = report if report is not None else MakeReport()
-    items = list(samples)
+    items = list(sound(samples, report))
     maker = row_maker(items, plan, seed, split)
     own = sorted((one for one in items if one.split == split), key=lambda one: (place(one, seed), one.id, one.source))
     report.samples += len(own)
-    left = quotas(plan, maker.tasks, own)
-    rounds = math.ceil(max((plan.rate_of(task.name) for task in maker.tasks), default=0.0))
-    rounds = math.ceil(rounds * BALANCE_BOUNDS[1]) if plan.balance else rounds
-    for index in range(rounds):
-        made = 0
+    if plan.rows:
+        yield from _shared_out(maker, own, report)
+        return
+    for index in range(max((maker.times(one, task) for one in own for task in maker.tasks), default=0)):
         for sample in own:
-            for record in _round(maker, sample, index, left, report):
-                made += 1
-                yield record
-        if not made:
+            for task in maker.tasks:
+                record = maker.row(sample, task, index, report) if index < maker.times(sample, task) else None
+                if record is not None:
+                    yield record
+
+
+def _shared_out(maker: RowMaker, own: Sequence[Sample], report: MakeReport) -> Iterator[Record]:
+    """As many rows as the plan wants, each task spread evenly over all samples that fit it.
+
+    A pass takes every sample with the chance that brings the rows that are still missing; questions that do not fit
+    are made up for by the next pass.
+    """
+    fitting = {task.name: [one for one in own if maker.fits(one, task)] for task in maker.tasks}
+    left = quotas(maker.plan, [task for task in maker.tasks if fitting[task.name]])
+    chances: dict[str, float] = {}
+    seen: set[int] = set()
+    for index in range(MAX_PASSES):
+        before = dict(left)
+        for task in maker.tasks:
+            weights = sum(maker.weight(one, task) for one in fitting[task.name]) if left.get(task.name, 0) > 0 else 0.0
+            chances[task.name] = SPARE * left[task.name] / weights if weights else 0.0
+        for sample in own:
+            for task in maker.tasks:
+                chance = chances[task.name] and chances[task.name] * maker.weight(sample, task)
+                if left.get(task.name, 0) <= 0 or not maker.fits(sample, task):
+                    continue
+                if not maker.chance(chance, sample, task.name, index):
+                    continue
+                record = maker.row(sample, task, index, report)
+                if record is not None and _new(record, seen):
+                    left[task.name] -= 1
+                    yield record
+        if before == left:
             return
 
 
-def _round(
-    maker: RowMaker, sample: Sample, index: int, left: dict[str, int] | None, report: MakeReport
-) -> Iterator[Record]:
-    """Row `index` of every task on one sample, as long as the task has any left."""
-    for task in maker.tasks:
-        if (left is not None and left[task.name] <= 0) or index >= maker.times(sample, task):
-            continue
-        record = maker.row(sample, task, index, report)
-        if record is None:
-            continue
-        if left is not None:
-            left[task.name] -= 1
-        yield record
-
-
-def quotas(plan: TaskPlan, tasks: Sequence[Task], samples: Sequence[Sample]) -> dict[str, int] | None:
-    """Rows of each task when the plan says how many there shall be in all; tasks that fit no sample get none."""
-    if not plan.rows:
-        return None
-    fitting = [task for task in tasks if plan.rate_of(task.name) and any(task.fits(sample) for sample in samples)]
-    shares = {task.name: float(plan.shares.get(task.name, task.share)) for task in fitting}
+def quotas(plan: TaskPlan, tasks: Sequence[Task]) -> dict[str, int]:
+    """Rows of each task, `plan.rows` together, by largest remainder."""
+    shares = {task.name: float(plan.shares.get(task.name, task.share)) for task in tasks}
     whole = sum(shares.values()) or 1.0
     exact = {name: plan.rows * share / whole for name, share in shares.items()}
-    found = {task.name: 0 for task in tasks} | {name: int(value) for name, value in exact.items()}
+    found = {name: int(value) for name, value in exact.items()}
     first = sorted(exact, key=lambda name: (found[name] - exact[name], name))
     for name in first[: plan.rows - sum(found.values())]:
         found[name] += 1

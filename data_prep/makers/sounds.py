@@ -49,7 +49,8 @@ def absent_label(making: Making, sample: Sample, strategy: str, besides: Sequenc
     found = _among(making, sample, strategy, absent)
     if found:
         return making.one(found), strategy
-    return making.weighted({name: counts[name] for name in absent}), "random"
+    evened = 1.0 - making.plan.balance
+    return making.weighted({name: counts[name] ** evened for name in absent}), "random"
 
 
 def _among(making: Making, sample: Sample, strategy: str, absent: Sequence[str]) -> list[str]:
@@ -271,7 +272,7 @@ def absent(making: Making, sample: Sample) -> Turn | None:
     name, strategy = found
     phrase = making.names.phrase(name)
     heard_here = enumeration(phrases(making, labels))
-    reply = making.say("absent", x=phrase, y=heard_here, z=making.names.name(name))
+    reply = making.say("absent", x=phrase, y=heard_here)
     meta = {"answer": "absent", "class": name, "negative": strategy}
     return Turn(making.ask("absent", x=phrase), reply, meta)
 
@@ -294,22 +295,22 @@ def _acoustic(sample: Sample) -> bool:
 
 FAMILY = "sound"
 TASKS = (
-    Task("label", FAMILY, "what is heard, in a sentence", _labelled, label, 6, by_label=True),
-    Task("label_name", FAMILY, "what is heard, bare names", _labelled, label_name, 6, by_label=True),
+    Task("label", FAMILY, "what is heard, in a sentence", _labelled, label, 6, by="label"),
+    Task("label_name", FAMILY, "what is heard, bare names", _labelled, label_name, 6, by="label"),
     Task(
         "label_described", FAMILY, "what is heard, with measured acoustic features",
-        _acoustic, label_described, 3, by_label=True,
+        _acoustic, label_described, 3, by="label",
     ),
-    Task("choice", FAMILY, "one of four", _labelled, choice, 8, by_label=True),
-    Task("yes_no", FAMILY, "whether a sound is there, half of them are not", _labelled, yes_no, 10, by_label=True),
-    Task("checklist", FAMILY, "four to eight sounds, yes or no for each", _labelled, checklist, 7, by_label=True),
+    Task("choice", FAMILY, "one of four", _labelled, choice, 8, by="label"),
+    Task("yes_no", FAMILY, "whether a sound is there, half of them are not", _labelled, yes_no, 10, by="label"),
+    Task("checklist", FAMILY, "four to eight sounds, yes or no for each", _labelled, checklist, 7, by="label"),
     Task(
         "caption", FAMILY, "one sentence about the recording",
         lambda sample: bool(sample.captions or sample.events), caption, 6, kind="caption",
     ),
     Task("kind", FAMILY, "speech, music or another sound", lambda sample: True, kind, 2, kind="analysis"),
-    Task("scene", FAMILY, "where it was recorded", lambda sample: bool(sample.scene), scene, 2, kind="analysis"),
+    Task("scene", FAMILY, "where it was recorded", lambda s: bool(s.scene), scene, 2, kind="analysis", by="scene"),
     Task("duration", FAMILY, "how long the recording is", lambda sample: bool(sample.seconds), duration, 1),
-    Task("absent", FAMILY, "takes for granted what is not there", _labelled, absent, 2, by_label=True),
+    Task("absent", FAMILY, "takes for granted what is not there", _labelled, absent, 2, by="label"),
     Task("nothing", FAMILY, "silence or noise", lambda sample: "nothing" in sample.extras, nothing, 1),
 )  # fmt: skip

@@ -64,9 +64,14 @@ def _long_enough(sample: Sample) -> bool:
     return sample.seconds is None or sample.seconds >= MIN_VOICE_SECONDS
 
 
+def _wanted(making: Making, sample: Sample) -> bool:
+    """Whether the plan takes words of this language."""
+    return not making.plan.languages or sample.language.split("-")[0].lower() in making.plan.languages
+
+
 def transcribe(making: Making, sample: Sample) -> Turn | None:
     """The spoken words."""
-    text = words_said(sample)
+    text = words_said(sample) if _wanted(making, sample) else ""
     return Turn(making.ask("transcribe"), making.say("transcribe", x=text), {"answer": text}) if text else None
 
 
@@ -87,7 +92,7 @@ def _vocabulary(text: str) -> list[str]:
 
 def mentioned(making: Making, sample: Sample) -> Turn | None:
     """Whether a word is said; half of the words are out of another transcript of the same language."""
-    mine = _vocabulary(words_said(sample))
+    mine = _vocabulary(words_said(sample)) if _wanted(making, sample) else []
     pool = making.survey.kept(("language", sample.source), sample.language) or making.survey.whole()
     said = sample.transcript.lower()
     others = sorted({word for one in pool for word in _vocabulary(words_said(one)) if word[:4] not in said})
@@ -256,6 +261,10 @@ def _spoken(sample: Sample) -> bool:
     return bool(sample.transcript)
 
 
+def _tongued(sample: Sample) -> bool:
+    return bool(sample.language)
+
+
 def _feels(sample: Sample) -> bool:
     return bool(sample.voice.emotion)
 
@@ -273,13 +282,13 @@ TASKS = (
     Task("transcribe", FAMILY, "the spoken words", _spoken, transcribe, 5, kind="transcribe"),
     Task("translate", FAMILY, "in another language", lambda s: bool(s.translations), translate, 3, kind="translate"),
     Task("mentioned", FAMILY, "whether a word is said, half are not", _spoken, mentioned, 2),
-    Task("language", FAMILY, "the spoken language", lambda s: bool(s.language), language, 3, kind="analysis"),
+    Task("language", FAMILY, "the spoken language", _tongued, language, 3, kind="analysis", by="language"),
     Task("sex", FAMILY, "a man or a woman", _sexed, sex, 2, kind="analysis"),
     Task("age", FAMILY, "years", lambda s: s.voice.age is not None, age, 1, kind="analysis"),
     Task("age_group", FAMILY, "age group", lambda s: bool(s.voice.age_group), age_group, 1, kind="analysis"),
     Task("accent", FAMILY, "accent", lambda s: bool(s.voice.accent), accent, 1, kind="analysis"),
-    Task("emotion", FAMILY, "emotion of the voice", _feels, emotion, 3, kind="analysis"),
-    Task("emotion_choice", FAMILY, "emotion, of some", _feels, emotion_choice, 2, kind="analysis"),
+    Task("emotion", FAMILY, "emotion of the voice", _feels, emotion, 3, kind="analysis", by="emotion"),
+    Task("emotion_choice", FAMILY, "emotion, of some", _feels, emotion_choice, 2, kind="analysis", by="emotion"),
     Task("sex_emotion", FAMILY, "sex and emotion together", _feels, sex_emotion, 1, kind="analysis"),
     Task(
         "emotion_score", FAMILY, "a score such as arousal, on the source's scale",

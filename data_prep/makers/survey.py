@@ -56,6 +56,11 @@ def values_of(sample: Sample) -> Iterator[tuple[Key, str]]:
     yield from ((("genre", source), value) for value in dict.fromkeys(sample.music.genre))
 
 
+def values_in(sample: Sample, field: str) -> list[tuple[Key, str]]:
+    """The sample's values of one field."""
+    return [(key, value) for key, value in values_of(sample) if key[0] == field]
+
+
 @dataclass(frozen=True)
 class Pool:
     """The samples with one value: how many, and a few of them."""
@@ -126,7 +131,7 @@ class _Kept:
         return Pool(self.count, tuple(sample for _, sample in self.items))
 
 
-def survey(samples: Iterable[Sample], split: str, partners: int = 32) -> Survey:
+def survey(samples: Iterable[Sample], split: str, partners: int = 64) -> Survey:
     """Look at all samples once; those of other splits only tell which labels train has."""
     pools: dict[Key, dict[str, _Kept]] = defaultdict(dict)
     beside: dict[str, Counter[str]] = defaultdict(Counter)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alm.errors import AlmError
 from data_prep import compose, corpus, turns
+from data_prep.errors import CorpusError
 from data_prep.heard import MEANING_ONLY, Heard, from_clip, from_scene, from_utterance
 from data_prep.ontology import SPEECH_CLASS, Ontology, load_ontology
 from data_prep.phrases import capital
@@ -16,6 +18,8 @@ from data_prep.readers.base import Lost, ReadOptions, Source, inside
 from data_prep.samples import Asked, Event, Music, Sample, Voice
 from data_prep.scenes import UNCLEAR, Scene
 from data_prep.speech import Utterance, read_utterances, speech_list
+
+T = TypeVar("T")
 
 NAME = "corpus"
 LABEL_SET = "alm"
@@ -25,6 +29,11 @@ UNTRUSTED_FLAGS = ("late-start", "text-long", "text-short")
 """Flags of clips whose words are not all in the recording."""
 BROKEN_TEXT = "?\N{REPLACEMENT CHARACTER}"
 COUNTED_SCENE = "repetition"
+NO_NOTE = frozenset(
+    "cowbell|cymbal|electric guitar|glockenspiel|orchestra hit|organ|synthesizer|timpani|tom drum|wood block|xylophone"
+    .split("|")
+)
+"""Instruments whose rendered note is not what is heard: their pitch as measured is often other than the key's."""
 
 
 @cache
@@ -45,14 +54,22 @@ def read(root: Path, options: ReadOptions) -> Iterator[Sample | Lost]:
 
 def _listed(root: Path) -> Iterator[tuple[str, str, str, Callable[[str], Sample]]]:
     """Split, path in the store, name, and what makes the sample of its path."""
-    for item in corpus.read_index(root / "clips.jsonl"):
+    for item in _decoded(root / "clips.jsonl", corpus.read_index):
         yield item.clip.split, item.audio, item.clip.id, partial(clip_sample, item)
     for split in corpus.SPLITS:
         listed = compose.scene_list(root, split)
-        for scene in compose.read_scenes(listed) if listed.is_file() else ():
+        for scene in _decoded(listed, compose.read_scenes) if listed.is_file() else ():
             yield split, scene.audio, scene.id, partial(scene_sample, scene)
-        for spoken in read_utterances(speech_list(root, split)):
+        for spoken in _decoded(speech_list(root, split), read_utterances):
             yield split, spoken.audio, spoken.id, partial(speech_sample, spoken)
+
+
+def _decoded(path: Path, read_list: Callable[[Path], Iterator[T]]) -> Iterator[T]:
+    """The rows of a list; raises `CorpusError` for one that is not UTF-8."""
+    try:
+        yield from read_list(path)
+    except UnicodeDecodeError as fault:
+        raise CorpusError(f"{path}: is not UTF-8 text ({fault}); fetch or build it again") from fault
 
 
 def _checked(root: Path, options: ReadOptions, audio: str, name: str, make: Callable[[str], Sample]) -> Sample | Lost:
@@ -62,7 +79,7 @@ def _checked(root: Path, options: ReadOptions, audio: str, name: str, make: Call
         if options.check_files and not path.is_file():
             return Lost("missing file", name, f"{path}: no such file; run `python -m data_prep fetch` again")
         return make(str(path.absolute()))
-    except (AlmError, ValueError, TypeError, AttributeError) as fault:
+    except (AlmError, OSError, ValueError, TypeError, AttributeError) as fault:
         return Lost("bad row", str(name)[:120], str(fault)[:200])
 
 
@@ -99,10 +116,22 @@ def clip_sample(item: corpus.StoredClip, path: str) -> Sample:
         questions=_questions(heard),
         transcript=words if trusted else "",
         language=clip.language.replace("_", "-") if spoken else "",
-        voice=Voice(f"{clip.package}/{clip.speaker}" if clip.speaker else "", clip.sex if spoken else ""),
+        voice=Voice(_speaker(clip) if spoken else "", clip.sex if spoken else ""),
         music=_music(clip, labels),
         extras=_facts(heard, maybe),
     )
+
+
+def _speaker(clip: corpus.Clip) -> str:
+    """Who speaks, where that is a person: Asterisk's voices by their name, whatever the language, and the two fish.
+
+    Other roles of the game may share an actor.
+    """
+    named = re.fullmatch(r"[a-z]{2}_[A-Z]{2}_[fm]_(\w+)", clip.speaker)
+    if named:
+        return named[1]
+    alone = clip.speaker == clip.package or (clip.package.startswith("fillets") and clip.speaker in ("big", "small"))
+    return f"{clip.package}/{clip.speaker}" if clip.speaker and alone else ""
 
 
 def _questions(heard: Heard) -> tuple[Asked, ...]:
@@ -115,8 +144,8 @@ def _music(clip: corpus.Clip, labels: tuple[str, ...]) -> Music:
     ontology = _ontology()
     instruments = tuple(name for name in labels if ontology.by_name[name].group == "instrument")
     _, _, note = clip.path.rpartition(",note=")
-    pitched = clip.kind == "render" and note.isdigit() and len(instruments) == 1 and "#prog=" in clip.path
-    return Music(instruments=instruments, pitch_midi=int(note) if pitched and clip.labels else None)
+    pitched = clip.kind == "render" and note.isdigit() and len(instruments) == 1 and instruments[0] not in NO_NOTE
+    return Music(instruments=instruments, pitch_midi=int(note) if pitched else None)
 
 
 def scene_sample(scene: Scene, path: str) -> Sample:
@@ -150,7 +179,7 @@ def scene_sample(scene: Scene, path: str) -> Sample:
 
 
 def speech_sample(spoken: Utterance, path: str) -> Sample:
-    """A synthetic English sentence with its facts."""
+    """A synthetic English sentence with its facts; its voice is nobody's, for the same one comes at many pitches."""
     heard = from_utterance(spoken)
     return Sample(
         id=spoken.id,
@@ -166,7 +195,7 @@ def speech_sample(spoken: Utterance, path: str) -> Sample:
         questions=_questions(heard),
         transcript=spoken.text,
         language="en",
-        voice=Voice(f"{spoken.engine}/{spoken.voice}", spoken.sex),
+        voice=Voice(sex=spoken.sex),
         extras=_facts(heard),
     )
 
