@@ -5,6 +5,7 @@
 | `alm_adapter.json` | model fields it was trained with, fingerprints of the base weights, training summary |
 | `hearing.safetensors` | aligners, tag head, tag prompts, fusion; float16 |
 | `adapter_config.json`, `adapter_model.safetensors` | LoRA as peft writes it; float16 |
+| `trained_on.txt` | the recordings it was trained on, by the first 16 hex digits of their files' SHA-256 |
 
 Loading is all or nothing: names and shapes must match the model one to one, and the base weights must be those that the
 adapter was trained on.
@@ -31,6 +32,7 @@ ABOUT = "alm_adapter.json"
 HEARING = "hearing.safetensors"
 LORA = "adapter_model.safetensors"
 LORA_CONFIG = "adapter_config.json"
+TRAINED_ON = "trained_on.txt"
 FORMAT = 1
 NAME = "default"
 """Name of the LoRA in the model."""
@@ -93,7 +95,7 @@ def save_adapter(model: AlmForConditionalGeneration, folder: Path, summary: Mapp
         CheckpointError: the folder holds other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = {ABOUT, HEARING, LORA, LORA_CONFIG, "README.md"}
+    known = {ABOUT, HEARING, LORA, LORA_CONFIG, TRAINED_ON, "README.md"}
     if other := sorted(p.name for p in folder.iterdir() if p.name not in known):
         raise CheckpointError(f"{folder} holds other files ({', '.join(other[:3])}); give a new or empty folder")
     save_file(_half(hearing_state(model)), folder / HEARING)

@@ -2,7 +2,7 @@
 
     python -m bench.transcription STORE [--speech 300] [--other 400]
 
-STORE is an audio store made by `python -m data_prep build`; its clips.jsonl tells kind, language and words of each.
+STORE is an audio store made by `python -m data_prep fetch`; its clips.jsonl tells kind, language and words of each.
 Every clip is read once with all guards off and judged twice: as read, and with the guards.
 """
 

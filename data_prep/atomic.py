@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 
 TEMPORARY = ".part-"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step; a kill at any moment leaves the old file or the new one."""
+@contextmanager
+def writing(path: Path) -> Iterator[BufferedRandom]:
+    """A file to write to that takes the place of `path` when all went well; a kill leaves the old file or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
+        with temporary.open("w+b") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step; a kill at any moment leaves the old file or the new one."""
+    with writing(path) as stream:
+        stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,12 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import composed as composed_commands
+from data_prep.commands import formats as formats_commands
+from data_prep.commands import generation as generation_commands
 from data_prep.commands import makers as makers_commands
+from data_prep.commands import shards as sharding
+from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -39,6 +44,15 @@ def guarded() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Prepare recordings and instruction records: fetch the corpus by name, build scenes and records."""
+
+
+app.command("sources")(sources_commands.sources)
+app.command("read")(sources_commands.read)
+app.command("generate")(generation_commands.generate)
+app.command("convert")(formats_commands.convert)
+app.command("validate")(formats_commands.validate)
+app.command("compose")(composed_commands.compose)
+app.command("pseudo-label")(composed_commands.pseudo_label)
 
 
 @app.command()
@@ -111,7 +125,7 @@ def speak(
 
 
 @app.command()
-def build(
+def rows(
     out: OutDir,
     seed: Annotated[int, typer.Option(help="Another seed makes other records.")] = 0,
     train_records: Annotated[int, typer.Option("--train-records", min=0, help="Number of train records.")] = 60000,
@@ -131,7 +145,7 @@ def build(
 
 @app.command()
 def check(out: OutDir) -> None:
-    """Read back everything that `build` wrote; exit code 2 when a row, a recording or the split does not hold."""
+    """Read back everything that `rows` wrote; exit code 2 when a row, a recording or the split does not hold."""
     from data_prep.build import check_files
     from data_prep.steps import console
 
@@ -158,6 +172,8 @@ def curate(
         console().print(f"{len(clips)} clips in {target}")
 
 
+for _command in (sharding.build, sharding.shard, sharding.shards):
+    app.command()(_command)
 app.command("tasks")(makers_commands.tasks)
 app.command("measure")(makers_commands.measure)
 app.command("make")(makers_commands.make)

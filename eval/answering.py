@@ -5,6 +5,7 @@ A prompt is read once; the candidates of one question continue from copies of it
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from alm.fusion import FusionCache
 from eval.listening import Advance, HeardClip, Listener, Sound, quiet
 
 BATCH_PROMPTS = 16
+CANDIDATES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Question:
 class PromptReader:
     """Reads prompts of one assistant in batches: what given answers are worth, and what it says itself."""
 
-    def __init__(self, assistant: Assistant, batch: int = BATCH_PROMPTS) -> None:
-        self.assistant, self.batch = assistant, batch
+    def __init__(
+        self, assistant: Assistant, batch: int = BATCH_PROMPTS, candidates_at_once: int = CANDIDATES_AT_ONCE
+    ) -> None:
+        self.assistant, self.batch, self.candidates_at_once = assistant, batch, candidates_at_once
 
     def candidate(self, text: str, closed: bool = True) -> list[int]:
         """Ids of an answer, with its end token when `closed`."""
@@ -80,9 +84,10 @@ class PromptReader:
                 yield rows[first : first + self.batch]
 
     def _score(self, prompts: list[Prompt], ids: list[list[list[int]]]) -> list[list[tuple[float, int]]]:
+        """Prompts are read once; candidates of like length go on from copies, so many at once."""
         model, cache = self.assistant.model, FusionCache()
-        owner = torch.tensor([row for row, own in enumerate(ids) for _ in own], device=model.device)
-        flat = [c for own in ids for c in own]
+        flat = [(len(c), row, place) for row, own in enumerate(ids) for place, c in enumerate(own)]
+        sums: dict[tuple[int, int], float] = {}
         batch, mask = self._padded([list(p.ids) for p in prompts], left=True)
         with self.assistant.lock, model.lora_for(prompts[0].audio):
             out = model(
@@ -93,14 +98,24 @@ class PromptReader:
                 logits_to_keep=1,
                 **_audio(prompts, model.device),
             )
-            cache.batch_select_indices(owner)
-            continued, real = self._padded(flat, left=False)
-            both = torch.cat([mask[owner], real], dim=1)
-            after = model(continued, attention_mask=both, past_key_values=cache, use_cache=True).logits
-        logits = torch.cat([out.logits[owner], after[:, :-1]], dim=1).float()
+            for some in _split(sorted(flat), self.candidates_at_once):
+                owner = torch.tensor([row for _, row, _ in some], device=model.device)
+                found = self._continued(cache, mask, out.logits, owner, [ids[row][place] for _, row, place in some])
+                sums.update(zip([(row, place) for _, row, place in some], found, strict=True))
+        return [[(sums[row, place], len(c)) for place, c in enumerate(own)] for row, own in enumerate(ids)]
+
+    def _continued(
+        self, cache: FusionCache, mask: Tensor, last: Tensor, owner: Tensor, candidates: list[list[int]]
+    ) -> list[float]:
+        """Log-likelihoods of candidates after what was read; `last` [prompts, 1, vocabulary] are its last logits."""
+        own = copy.deepcopy(cache)
+        own.batch_select_indices(owner)
+        continued, real = self._padded(candidates, left=False)
+        both = torch.cat([mask[owner], real], dim=1)
+        after = self.assistant.model(continued, attention_mask=both, past_key_values=own, use_cache=True).logits
+        logits = torch.cat([last[owner], after[:, :-1]], dim=1).float()
         chosen = torch.log_softmax(logits, -1).gather(2, continued[..., None])[..., 0] * real
-        sums = iter(chosen.sum(1).tolist())
-        return [[(next(sums), len(c)) for c in own] for own in ids]
+        return [float(value) for value in chosen.sum(1)]
 
     def _padded(self, rows: list[list[int]], left: bool) -> tuple[Tensor, Tensor]:
         longest = max(map(len, rows))
@@ -177,6 +192,10 @@ class Answerer(PromptReader):
             phrases = self.assistant.model.config.tag_phrases
             text = evidence_text(self.heard[sound].sounds, self.listener.transcript(sound), phrases)
         return {"type": "audio", "audio": sound.open(), "evidence": text}
+
+
+def _split(found: list[tuple[int, int, int]], most: int) -> Iterator[list[tuple[int, int, int]]]:
+    yield from (found[first : first + most] for first in range(0, len(found), most))
 
 
 def _audio(prompts: list[Prompt], device: torch.device) -> dict[str, Tensor]:

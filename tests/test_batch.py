@@ -211,6 +211,8 @@ def test_what_does_not_belong_together_is_refused(folder: Path) -> None:
         run(write(folder, [a_row(2)], "other.jsonl"), target, load=must_not_load)
     with pytest.raises(ConfigError, match="temperature was 0.0 and is 0.7"):
         run(source, target, must_not_load, BatchSettings(temperature=0.7))
+    with pytest.raises(ConfigError, match="engine was 'transformers' and is 'vllm'"):
+        run(source, target, must_not_load, BatchSettings(engine="vllm"))
     with pytest.raises(ConfigError, match="same file"):
         run(source, source, load=must_not_load)
     with pytest.raises(ConfigError, match="no regular file"):

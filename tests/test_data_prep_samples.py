@@ -29,7 +29,11 @@ def test_samples_survive_json() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seconds", -1), ("seconds", float("nan")), ("seconds", "1"), ("split", "valid"), ("id", ""), ("transcript", 3)],
+    [
+        ("seconds", -1), ("seconds", 10**400), ("seconds", float("nan")), ("seconds", "1"), ("split", "valid"),
+        ("id", ""), ("transcript", 3), ("captions", "A dog."), ("extras", []), ("translations", "hallo"),
+        ("voice", {"age": "x"}), ("music", {"genre": "jazz"}),
+    ],
 )
 def test_what_no_recording_has_is_refused(field: str, value: object) -> None:
     with pytest.raises(RecordError, match=field):
@@ -37,11 +41,11 @@ def test_what_no_recording_has_is_refused(field: str, value: object) -> None:
 
 
 def test_paths_stay_inside_and_are_mapped(tmp_path: Path) -> None:
-    plain, mapped = ReadOptions(), ReadOptions(path_map={"/data/sls/": str(tmp_path / "as")})
+    plain, mapped = ReadOptions(), ReadOptions(path_map={"/srv/sls/": str(tmp_path / "as")})
     assert inside(tmp_path, "b\\c.wav", plain) == tmp_path / "b" / "c.wav"
-    assert inside(tmp_path, "/data/sls/c.wav", mapped) == tmp_path / "as" / "c.wav"
+    assert inside(tmp_path, "/srv/sls/c.wav", mapped) == tmp_path / "as" / "c.wav"
     for written in ("", "../a.wav", "/etc/passwd", "C:\\a.wav", "a\0.wav"):
         with pytest.raises(CorpusError):
             inside(tmp_path, written, plain)
     with pytest.raises(CorpusError):
-        inside(tmp_path, "/data/sls/../../a.wav", mapped)
+        inside(tmp_path, "/srv/sls/../../a.wav", mapped)

@@ -239,6 +239,6 @@ def test_render_paths() -> None:
 def test_command_line_says_what_is_missing(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(cli.app, ["--help"]).exit_code == 0
-    for command in ("scenes", "build", "check"):
+    for command in ("scenes", "rows", "check"):
         result = runner.invoke(cli.app, [command, "--out", str(tmp_path)])
         assert result.exit_code == 2, result.output

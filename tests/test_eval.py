@@ -299,8 +299,9 @@ def test_other_encoders_do_not_share_features(session: Session, tmp_path: Path) 
     assert Listener(other, tmp_path).digest != Listener(session.assistant, tmp_path).digest
 
 
-def test_batched_likelihood_equals_the_assistants(session: Session, corpus: Corpus) -> None:
-    """Prompts of several lengths, with no, one and two recordings; the order of the batch changes nothing."""
+@pytest.mark.parametrize("at_once", [2, 64])
+def test_batched_likelihood_equals_the_assistants(session: Session, corpus: Corpus, at_once: int) -> None:
+    """Prompts of several lengths, with no, one and two recordings; neither batch nor order changes anything."""
     sounds = [Sound(c.path) for c in corpus.clips[:3]]
     questions = [
         Question("What?", (sounds[0],)),
@@ -309,6 +310,7 @@ def test_batched_likelihood_equals_the_assistants(session: Session, corpus: Corp
     ]
     candidates = [["a dog", "rain"], ["yes", "no", "maybe so"], ["x"]]
     answerer = Answerer(session.assistant, session.listener, batch=2)
+    answerer.candidates_at_once = at_once
     answerer.listen(questions)
     found = answerer.loglik([answerer.prompt(q) for q in questions], candidates)
     for question, own, row in zip(questions, candidates, found, strict=True):

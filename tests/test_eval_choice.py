@@ -197,3 +197,11 @@ def test_items_that_are_no_choice_are_refused() -> None:
         ChoiceWant(choices=("only",), answer=0)
     with pytest.raises(ValidationError):
         ChoiceWant(choices=PETS, answer=4)
+
+
+def test_who_repeats_the_list_has_not_chosen() -> None:
+    for choices, _ in SETS:
+        listed = "\n".join(f"{'ABCDEFGHIJKLMNOP'[i]}. {text}" for i, text in enumerate(choices))
+        read = [read_choice(said, options_of(choices, listed)).index for said in (listed, f"{listed}\nAnswer: B")]
+        assert read == [None, 1], choices
+    assert read_choice("A. dog\nIt barks.", options_of(("dog", "cat"))).index == 0, "control"

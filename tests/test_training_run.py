@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Path]
     assert Run(config, folder / "run", lambda text: None).go()
     write_adapter(config, folder / "run", folder / "adapter")
     return config, folder
+
+
+def test_the_adapter_tells_what_it_was_trained_on(finished: tuple[RunConfig, Path]) -> None:
+    config, folder = finished
+    told = (folder / "adapter" / "trained_on.txt").read_text().split()
+
+    def digests(split: str) -> set[str]:
+        paths = {path for group in recordings(config.data, [split]) for path in group}
+        return {hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+
+    assert set(told) == digests("train") and told == sorted(told)
+    assert not set(told) & digests("dev"), "control: what only chose the stage is not in it"
 
 
 def test_the_curriculum_ends_in_an_adapter_that_answers(finished: tuple[RunConfig, Path]) -> None:

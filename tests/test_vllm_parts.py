@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -146,3 +151,48 @@ def test_the_environment_of_vllm_is_pinned() -> None:
         if name != "pip" and (name not in pins or not needed.specifier.contains(pins[name])):
             wrong.append(f"{line} against {pins.get(name, 'no pin')}")
     assert not wrong, "\n".join(wrong)
+
+
+PARENT = """
+import multiprocessing, sys, time
+from serve.vllm_plugin import end_with_parent
+
+def core(watched):
+    if watched:
+        end_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    children = [multiprocessing.get_context("spawn").Process(target=core, args=(w,)) for w in (True, False)]
+    for child in children:
+        child.start()
+    print(*(child.pid for child in children), flush=True)
+    time.sleep(60)
+"""
+
+
+def is_there(process: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
+def test_a_process_of_vllm_ends_with_its_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT, encoding="utf-8")
+    inside = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=inside) as parent:
+        assert parent.stdout is not None
+        watched, other = map(int, parent.stdout.readline().split())
+        time.sleep(1.5)  # they have started
+        parent.kill()
+    try:
+        until = time.monotonic() + 20
+        while is_there(watched) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not is_there(watched)
+        assert is_there(other), "control: without the watch it stays"
+    finally:
+        os.kill(other, signal.SIGKILL)

@@ -66,7 +66,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
         path = Path(pattern)
         own = sorted(path.parent.glob(path.name))
         if not own:
-            raise ConfigError(f"data: {pattern} names no file; run `python -m data_prep build` first")
+            raise ConfigError(f"data: {pattern} names no file; run `alm data rows` first")
         found += own
     return found
 

@@ -121,16 +121,27 @@ def _acts(source: Download, split: str) -> Iterator[Piece]:
             yield item.model_copy(update={"official": _ACT.official})
 
 
-def _columns(row: Row, name: str) -> Iterator[Row]:
-    """A list of objects, or one object of lists."""
+_ENTITY = ("ne_label", "start_char_idx", "char_offset", "start_sec", "end_sec")
+_SPAN = ("answer", "start_second", "end_second")
+
+
+def _columns(row: Row, name: str, order: tuple[str, ...]) -> Iterator[Row]:
+    """A list of objects, one object of lists, or a list of values in this order."""
     found = row.values.get(name)
     if isinstance(found, str) and found.lstrip().startswith("{"):
         lists = row.row(name)
         keys = list(lists.values)
         for number, values in enumerate(zip(*(lists.entries(k) for k in keys), strict=False), start=1):
             yield Row(f"{lists.where}, entry {number}", dict(zip(keys, values, strict=True)))
-    else:
-        yield from row.rows(name)
+        return
+    for number, one in enumerate(row.entries(name), start=1):
+        where = f"{row.where}, entry {number}"
+        if isinstance(one, list | tuple) and len(one) == len(order):
+            yield Row(where, dict(zip(order, one, strict=True)))
+        elif isinstance(one, dict):
+            yield Row(where, one)
+        else:
+            raise row.fault(name, f"must be objects, or lists of {', '.join(order)}")
 
 
 def _times(row: Row, unit: str) -> dict[str, float]:
@@ -141,7 +152,7 @@ def _nel(source: Download, split: str) -> Iterator[Piece]:
     for row in _rows(source, "vp_nel"):
         name, text = row.text("id"), row.text("text")
         answer = []
-        for e in _columns(row, "ne_timestamps"):
+        for e in _columns(row, "ne_timestamps", _ENTITY):
             first, letters = int(e.number("start_char_idx")), int(e.number("char_offset"))
             answer.append({"text": text[first : first + letters], **_times(e, "sec")})
         path = _path(source, "vp_nel", f"{name}.ogg", f"{name}.flac", f"{name}.wav")
@@ -159,7 +170,7 @@ def _nel(source: Download, split: str) -> Iterator[Piece]:
 def _sqa(source: Download, split: str) -> Iterator[Piece]:
     for row in _rows(source, "sqa5"):
         question, document = row.text("question_id"), row.text("document_id")
-        answer = [_times(s, "second") for s in _columns(row, "answer_spans")]
+        answer = [_times(s, "second") for s in _columns(row, "answer_spans", _SPAN)]
         if not answer:
             yield Unusable("question without an answer in the document")
             continue

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from alm.endpoints import Chat, Endpoint
 from alm.errors import ConfigError
 from eval.harness.asking import Asking
-from eval.harness.endpoint import Chat, Endpoint, EndpointModel
+from eval.harness.endpoint import EndpointModel
 from eval.harness.models import Model
 from eval.harness.ours import PresetModel
 from eval.harness.prepared import CARD, Prepared, read_prepared
@@ -18,8 +19,6 @@ from eval.harness.scoring import trained_on
 from eval.results import versions
 
 NO_ADAPTER = "none"
-TRAINED_ON = "trained_on.txt"
-"""Beside an adapter: the SHA-256 of each recording it was trained on, one a line."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,7 @@ class ModelWish:
         """The adapter's own list of recordings, if it has one."""
         if self.endpoint:
             return None
+        from alm.adapters import TRAINED_ON
         from alm.presets import load_preset
 
         folder = load_preset(self.model).adapter if self.adapter is None else self.adapter_folder

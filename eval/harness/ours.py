@@ -28,8 +28,6 @@ _LOG = logging.getLogger(__name__)
 
 WINDOW = 64
 """Questions looked at together; log-likelihoods of a window are asked before its answers."""
-CANDIDATES_AT_ONCE = 32
-"""Each holds a copy of the prompt's keys and values."""
 MOST_ERROR_CHARACTERS = 500
 
 
@@ -168,11 +166,8 @@ class OwnModel:
 
     def loglik(self, asked: Asked) -> tuple[float, ...]:
         prompt = self._prompt(asked)
-        found: list[float] = []
-        for some in windows(asked.candidates, CANDIDATES_AT_ONCE):
-            ((own),) = self._reader.loglik([prompt], [some])
-            found += [value for value, _ in own]
-        return tuple(found)
+        ((own),) = self._reader.loglik([prompt], [asked.candidates])
+        return tuple(value for value, _ in own)
 
     def _prompt(self, asked: Asked) -> Prompt:
         """The very prompt that an answer is generated from."""

@@ -22,6 +22,8 @@ from eval.kinds.base import Kind, Row, Surroundings
 JudgeMissing = Literal["wait", "zero"]
 Kinds = Mapping[str, Kind]
 T = TypeVar("T")
+SEEN_DIGITS = 16
+"""Of a SHA-256 are enough to tell a recording."""
 
 
 @dataclass(frozen=True)
@@ -146,18 +148,18 @@ def _most(counts: Counter[T]) -> T:
 
 
 def trained_on(path: Path) -> frozenset[str]:
-    """SHA-256 of recordings that a model has seen, from a file with one at the start of each line.
+    """First 16 hex digits of the SHA-256 of recordings that a model has seen, from a file with one on each line.
 
     Raises:
-        RecordError: a line does not begin with one.
+        RecordError: a line does not begin with 16 hex digits or more.
     """
     found = set()
     try:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if words := line.split():
-                if len(words[0]) != 64 or set(words[0].lower()) - set("0123456789abcdef"):
+                if not SEEN_DIGITS <= len(words[0]) <= 64 or set(words[0].lower()) - set("0123456789abcdef"):
                     raise RecordError(f"{path}, line {number}: {words[0][:20]!r} is no SHA-256; give one a line")
-                found.add(words[0].lower())
+                found.add(words[0][:SEEN_DIGITS].lower())
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); give a file with a SHA-256 on each line") from None
     return frozenset(found)

@@ -16,7 +16,7 @@ from eval.harness.asking import candidates_of
 from eval.harness.calibration import calibration
 from eval.harness.confusion import confusion_tables
 from eval.harness.runs import Run
-from eval.harness.scoring import Kinds, Scores, baseline_rows, kind_of, trained_on, waits
+from eval.harness.scoring import SEEN_DIGITS, Kinds, Scores, baseline_rows, kind_of, trained_on, waits
 from eval.harness.store import replace_bytes
 from eval.kinds import KINDS
 from eval.kinds.base import Headed, Measure, Row, Surroundings
@@ -129,7 +129,7 @@ def _by_tag(rows: Sequence[Row], run: Run, seen: frozenset[str] | None) -> dict[
         for tag, value in row.item.tags.items():
             found[tag][value].append(row)
         if seen is not None and row.item.audios:
-            known = any((c.sha256 or hashes.get(c.path, "")) in seen for c in row.item.audios)
+            known = any((c.sha256 or hashes.get(c.path, ""))[:SEEN_DIGITS] in seen for c in row.item.audios)
             found[SEEN]["yes" if known else "no"].append(row)
     return {t: g for t, g in found.items() if t == SEEN or 1 < len(g) <= MOST_VALUES}
 

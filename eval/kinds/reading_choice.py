@@ -88,6 +88,9 @@ def read_choice(answer: str, options: Options) -> Reading:
     >>> [read_choice(a, pets).index for a in ("B", "(b) cat", "A dog barking.", "dog or cat", "Because")]
     [1, 1, 2, None, None]
     """
+    answer, repeated = _without_list(answer, options)
+    if repeated and not answer:
+        return Reading(None, "several")
     tail = _tail(answer)
     if options.are_letters and not options.lettered:
         for text in (answer, tail):
@@ -102,6 +105,28 @@ def read_choice(answer: str, options: Options) -> Reading:
     if (letter := _only_letter(answer, options)) is not None:
         return Reading(letter, "letter")
     return _contained(answer, tail, options)
+
+
+def _without_list(answer: str, options: Options) -> tuple[str, bool]:
+    """The answer without the question's lettered options, where it repeats two or more of them, and whether it did.
+
+    >>> pets = options_of(("dog", "cat"))
+    >>> _without_list("A. dog\\nB. cat\\nAnswer: B", pets), _without_list("A. dog", pets)
+    (('Answer: B', True), ('A. dog', False))
+    """
+    lines = answer.split("\n")
+    if len(lines) == 1:
+        return answer, False
+    of_list = [line for line in lines if _is_of_list(line, options)]
+    if len(set(of_list)) < 2:
+        return answer, False
+    return "\n".join(line for line in lines if line not in of_list).strip(), True
+
+
+def _is_of_list(line: str, options: Options) -> bool:
+    match = _LEADING.match(line)
+    index = _index(match[1], options) if match else None
+    return match is not None and index is not None and _exact(line[match.end(1) :], options) == index
 
 
 def _first_line(answer: str, options: Options) -> str:

@@ -101,7 +101,8 @@ def batch(
         raise ConfigError("the output file is missing: alm batch IN OUT")
     chosen = str(adapter.resolve()) if adapter else None
     hashes = model_hashes(preset, adapter)
-    settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed, **hashes)
+    decodes = "vllm" if engine == "vllm" else "transformers"
+    settings = BatchSettings(preset, chosen, evidence, max_new_tokens, temperature, seed, **hashes, engine=decodes)
     merged = tuple(merge or ())
     policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit, shard=part, merge=merged)
     with ExitStack() as started, _progress("answering", quiet=quiet or as_json) as on_row:
@@ -125,24 +126,22 @@ def _batch_engine(
         from serve.batch.on_ray import RayEngine
 
         spool = target.with_name(target.name + ".spool.jsonl").resolve()
-        load = partial(_answerer, "transformers", settings, rows_at_once)
+        load = partial(_answerer, settings, rows_at_once)
         return RayEngine(source, load, spool, policy.window, details, workers)
     from serve.batch.stages import LocalEngine
 
-    made = _answerer("vllm" if name == "vllm" else "transformers", settings, rows_at_once, started)
+    made = _answerer(settings, rows_at_once, started)
     return LocalEngine(source, made, policy.window, details)
 
 
-def _answerer(
-    engine: str, settings: BatchSettings, rows_at_once: int, started: ExitStack | None = None
-) -> BatchAnswerer:
+def _answerer(settings: BatchSettings, rows_at_once: int, started: ExitStack | None = None) -> BatchAnswerer:
     """An engine for rows; `started` ends it, or else the end of the process."""
     from serve.batch.answering import BatchAnswerer
 
-    check_engine(engine)
+    check_engine(settings.engine)
     adapter = Path(settings.adapter) if settings.adapter else None
     assistant = load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence)
-    decoding = start_engine(engine, assistant, rows_at_once, sys.maxsize, a_batch=True)
+    decoding = start_engine(settings.engine, assistant, rows_at_once, sys.maxsize, a_batch=True)
     if started is not None:
         started.callback(decoding.close)
     return BatchAnswerer(decoding, settings)

@@ -30,6 +30,8 @@ class BatchSettings:
     preset_sha256: str = ""
     adapter_sha256: str = ""
     """Of the adapter's files, wherever they lie; empty without an adapter."""
+    engine: str = "transformers"
+    """What decodes, `transformers` or `vllm`: one in some hundred answers may differ."""
 
 
 def model_hashes(preset: str, adapter: Path | None) -> dict[str, str]:
@@ -70,7 +72,7 @@ def check_settings(target: Path, settings: BatchSettings, *, fresh: bool) -> Non
         with replaced(path) as temporary:
             temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
         return
-    before = _read_settings(path)
+    before = {"engine": "transformers"} | _read_settings(path)  # older files do not name it
     differing = [key for key in now if key not in _NOT_COMPARED and before.get(key) != now[key]]
     if differing:
         changes = ", ".join(f"{key} was {_short(before.get(key))} and is {_short(now[key])}" for key in differing)

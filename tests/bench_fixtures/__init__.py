@@ -47,7 +47,7 @@ BUILDERS: dict[str, tuple[Callable[[Path], None], int]] = {
     "slue-sentiment": (spoken.slue_voxceleb, 2),
     "slue-dialogue-acts": (spoken.slue_hvb, 2),
     "slue-nel": (spoken.slue_vp_nel, 2),
-    "slue-sqa": (spoken.slue_sqa, 1),
+    "slue-sqa": (spoken.slue_sqa, 2),
     "slue-summary": (spoken.slue_ted, 1),
     "clotho-aqa-aquanet": (questions.clotho_aqa, 6),
     "clotho-aqa-unanimous": (questions.clotho_aqa, 2),

@@ -64,9 +64,10 @@ def slue_vp_nel(folder: Path) -> None:
 def slue_sqa(folder: Path) -> None:
     header = ("question_id", "document_id", "raw_question_text", "answer_spans")
     spans = "{'answer': ['four'], 'start_second': [0.1], 'end_second': [0.25]}"
-    rows = [("q1", "d1", "how many", spans), ("q2", "d1", "who", "[]")]
+    lists = "[['four', 0.1, 0.25]]"
+    rows = [("q1", "d1", "how many", spans), ("q2", "d1", "who", "[]"), ("q3", "d1", "how many then", lists)]
     write_table(folder / "slue-sqa5_test.tsv", rows, header, delimiter="\t")
-    sounds(folder / "test", ("question/q1.wav", "question/q2.wav", "document/d1.wav"))
+    sounds(folder / "test", ("question/q1.wav", "question/q2.wav", "question/q3.wav", "document/d1.wav"))
 
 
 def slue_ted(folder: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import queue
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,18 +16,28 @@ import pytest
 pytest.importorskip("vllm", reason="needs vLLM: make test-vllm")
 
 import torch
+from fastapi.testclient import TestClient
 from peft import LoraConfig
 from side_by_side import asked, audio, ours, prepared, text
 from test_schemes import CONVERSATIONS, LONG, NEW, SHORT, assistant
 
 from alm.adapters import NAME
+from alm.audio import load_audio, waveform_to_wav_bytes
 from alm.batching import Sampling
 from alm.conversation import Answer
 from alm.errors import AlmError
+from serve.api.app import create_app
+from serve.api.recordings import Opener, RequestLimits
+from serve.api.settings import ServerSettings
 from serve.batch.answering import BatchAnswerer
 from serve.batch.manifest import BatchSettings
 from serve.batch.rows import Row
 from serve.batch.stages import Ready
+from serve.chat.cards import harmless
+from serve.chat.limits import ChatLimits
+from serve.chat.models import Models, Offer, Served
+from serve.chat.page import ChatPage
+from serve.chat.sessions import Sessions
 from serve.engines.jobs import Ended, Event, Failed, Job, Piece, QueueFullError
 from serve.engines.vllm import VllmEngine
 from serve.engines.vllm_start import VllmSettings
@@ -145,3 +158,40 @@ def test_rows_of_a_batch_are_answered_where_they_belong(engine: VllmEngine) -> N
     assert isinstance(results[0], Answer) and results[0].text == expected(engine, CONVERSATIONS[0])
     assert isinstance(results[1], AlmError)
     assert isinstance(results[2], Answer) and results[2].text == expected(engine, CONVERSATIONS[1])
+
+
+def test_the_server_answers_over_http(engine: VllmEngine) -> None:
+    """As the engine does without HTTP, streamed and not; what is wrong is said in OpenAI's shape."""
+    limits = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)
+    client = TestClient(create_app(engine, ServerSettings("miniature", ("key",), 64, NEW, Opener(limits))))
+    heard = waveform_to_wav_bytes(SHORT)
+    sound = base64.b64encode(heard).decode()
+    part = {"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}}
+    content = [part, {"type": "text", "text": "what is it"}]
+    body = {"model": "miniature", "max_tokens": NEW, "messages": [{"role": "user", "content": content}]}
+
+    def post(**more: Any) -> Any:
+        return client.post("/v1/chat/completions", json=body | more, headers={"Authorization": "Bearer key"})
+
+    expected = answer_of(engine, asked(audio(load_audio(heard)), text("what is it"))).text
+    found = post().json()
+    assert found["choices"][0]["message"]["content"] == expected and found["usage"]["completion_tokens"] > 0
+    chunks = [line[6:] for line in post(stream=True).text.splitlines() if line.startswith("data: {")]
+    deltas = [choice["delta"].get("content") or "" for c in chunks for choice in json.loads(c)["choices"]]
+    assert "".join(deltas) == expected
+    wrong = post(max_tokens=10**6)
+    assert wrong.status_code == 400 and wrong.json()["error"]["type"] == "invalid_request_error"
+    assert client.post("/v1/chat/completions", json=body).status_code == 401, "control: the key is asked for"
+
+
+def test_the_chat_page_talks_through_it(engine: VllmEngine, tmp_path: Path) -> None:
+    offer = Offer("miniature", "tiny", None, "delayed", 1024)
+    models = Models([offer], lambda _: Served(engine.assistant, engine))
+    page, tab = ChatPage(Sessions(models, ChatLimits(), tmp_path)), SimpleNamespace(session_hash="tab", username=None)
+    sound = tmp_path / "sound.wav"
+    sound.write_bytes(waveform_to_wav_bytes(SHORT))
+    page.on_submit({"text": "what is it", "files": [str(sound)]}, tab)
+    *_, last = page.on_answer(False, NEW, 0.0, "", "miniature", tab)
+    shown = last[1] if isinstance(last[1], list) else last[1].value
+    expected = answer_of(engine, asked(audio(load_audio(sound)), text("what is it"))).text
+    assert expected and str(shown[-1]["content"]).startswith(harmless(expected))
