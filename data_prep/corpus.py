@@ -184,7 +184,7 @@ def read_index(path: Path) -> Iterator[StoredClip]:
                 values: dict[str, Any] = {name: row[name] for name in FIELDS}
                 clip = Clip(**{**values, **{name: tuple(row[name]) for name in LISTS}})
                 facts = (row["audio"], float(row["stored_seconds"]), int(row["stored_rate"]), bool(row["sha_match"]))
-            except (ValueError, KeyError, TypeError) as fault:
+            except (ValueError, KeyError, TypeError, OverflowError) as fault:
                 raise CorpusError(f"{path}:{line}: not a row of a store index ({fault!r}); fetch again") from fault
             yield StoredClip(clip, *facts)
 
