@@ -12,6 +12,7 @@ import typer
 
 from alm.errors import AlmError
 from data_prep.commands import shards as sharding
+from data_prep.commands import makers as makers_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -160,3 +161,6 @@ def curate(
 
 for _command in (sharding.build, sharding.shard, sharding.shards):
     app.command()(_command)
+app.command("tasks")(makers_commands.tasks)
+app.command("measure")(makers_commands.measure)
+app.command("make")(makers_commands.make)
