@@ -13,6 +13,7 @@ import typer
 from alm.errors import AlmError
 from data_prep.commands import shards as sharding
 from data_prep.commands import makers as makers_commands
+from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -40,6 +41,10 @@ def guarded() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Prepare recordings and instruction records: fetch the corpus by name, build scenes and records."""
+
+
+app.command("sources")(sources_commands.sources)
+app.command("read")(sources_commands.read)
 
 
 @app.command()
