@@ -13,6 +13,7 @@ import typer
 from alm.errors import AlmError
 from data_prep.commands import shards as sharding
 from data_prep.commands import makers as makers_commands
+from data_prep.commands import composed as composed_commands
 from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -45,6 +46,8 @@ def main() -> None:
 
 app.command("sources")(sources_commands.sources)
 app.command("read")(sources_commands.read)
+app.command("compose")(composed_commands.compose)
+app.command("pseudo-label")(composed_commands.pseudo_label)
 
 
 @app.command()
