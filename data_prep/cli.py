@@ -15,6 +15,7 @@ from data_prep.commands import shards as sharding
 from data_prep.commands import makers as makers_commands
 from data_prep.commands import composed as composed_commands
 from data_prep.commands import sources as sources_commands
+from data_prep.commands import generation as generation_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -172,3 +173,4 @@ for _command in (sharding.build, sharding.shard, sharding.shards):
 app.command("tasks")(makers_commands.tasks)
 app.command("measure")(makers_commands.measure)
 app.command("make")(makers_commands.make)
+app.command("generate")(generation_commands.generate)

@@ -6,7 +6,6 @@ A fact that a source does not tell is empty or None; makers ask only for what is
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +29,18 @@ def _check_numbers(owner: str, low: float, high: float, **numbers: object) -> No
     for name, value in numbers.items():
         if value is None:
             continue
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or not low <= float(value) <= high:  # type: ignore[arg-type]
+        # Compared as it is: a whole number of hundreds of digits is no float, and NaN is in no range.
+        good = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        if not good:
             rule = f"must be a number from {low} to {high}"
             raise RecordError(f"{owner}: field '{name}' is {str(value)[:80]!r}; it {rule}")
+
+
+def _check_texts(owner: str, name: str, texts: object) -> None:
+    if not isinstance(texts, list | tuple):
+        raise RecordError(f"{owner}: field '{name}' is {str(texts)[:80]!r}; it must be a list of texts")
+    for text in texts:
+        _check_text(owner, **{name: text})
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,11 @@ class Voice:
     emotion_scores: Mapping[str, float] = field(default_factory=dict)
     """Such as valence, arousal, dominance or happiness, on the source's own scale."""
 
+    def __post_init__(self) -> None:
+        _check_text("voice", speaker=self.speaker, sex=self.sex, age_group=self.age_group, accent=self.accent)
+        _check_text("voice", emotion=self.emotion)
+        _check_numbers("voice", 0.0, 1000.0, age=self.age)
+
 
 @dataclass(frozen=True)
 class Music:
@@ -126,6 +138,12 @@ class Music:
     velocity: int | None = None
     title: str = ""
     artist: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("genre", "instruments", "moods"):
+            _check_texts("music", name, getattr(self, name))
+        _check_text("music", key=self.key, title=self.title, artist=self.artist)
+        _check_numbers("music", 0.0, 10_000.0, tempo_bpm=self.tempo_bpm)
 
 
 @dataclass(frozen=True)
@@ -179,8 +197,10 @@ class Sample:
             raise RecordError(f"{owner}: field 'split' is {self.split!r}; it must be one of {', '.join(SPLITS)}")
         _check_numbers(owner, 0.0, MAX_SECONDS, start=self.start, seconds=self.seconds)
         for name in ("labels", "captions"):
-            for text in getattr(self, name):
-                _check_text(owner, **{name: text})
+            _check_texts(owner, name, getattr(self, name))
+        for name in ("translations", "extras"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise RecordError(f"{owner}: field '{name}' is {str(getattr(self, name))[:80]!r}; it must be an object")
 
 
 def to_json(sample: Sample) -> dict[str, Any]:
@@ -213,6 +233,7 @@ def sample_from_json(row: Mapping[str, Any]) -> Sample:
         for name, single in (("voice", Voice), ("music", Music)):
             made[name] = _made(single, made.get(name, {}))
         for name in ("labels", "captions"):
+            _check_texts(f"sample {str(row.get('id'))[:80]!r}", name, made.get(name, ()))
             made[name] = tuple(made.get(name, ()))
         return Sample(**made)
     except (TypeError, ValueError, AttributeError) as fault:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alm.audio import waveform_to_wav_bytes
+from alm.endpoints import EndpointError
 from alm.testing import tone
 from eval.harness.answers import Answered
 from eval.harness.asking import Asked, Asking
-from eval.harness.endpoint import EndpointError
 from eval.harness.items import BenchCard, ChoiceWant, Clip, Item, LabelWant, Message, OpenWant, Want
 from eval.harness.making import make_run
 from eval.harness.prepared import Prepared, write_prepared

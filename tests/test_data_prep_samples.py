@@ -29,7 +29,11 @@ def test_samples_survive_json() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seconds", -1), ("seconds", float("nan")), ("seconds", "1"), ("split", "valid"), ("id", ""), ("transcript", 3)],
+    [
+        ("seconds", -1), ("seconds", 10**400), ("seconds", float("nan")), ("seconds", "1"), ("split", "valid"),
+        ("id", ""), ("transcript", 3), ("captions", "A dog."), ("extras", []), ("translations", "hallo"),
+        ("voice", {"age": "x"}), ("music", {"genre": "jazz"}),
+    ],
 )
 def test_what_no_recording_has_is_refused(field: str, value: object) -> None:
     with pytest.raises(RecordError, match=field):

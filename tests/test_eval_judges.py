@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alm.errors import ConfigError, RecordError
+from alm.quoting import enclosed, plain
 from eval.harness.answers import Answered, Judged, Scored
 from eval.harness.asking import Asked
 from eval.harness.items import Item, JudgeSpec, Message, OpenWant
@@ -21,7 +22,7 @@ from eval.judges import agreement as agree
 from eval.judges import questions
 from eval.judges.folder import FolderJudge
 from eval.judges.measure import known_items, measured, table
-from eval.judges.prompting import FOLDER, enclosed, filled, judge_prompt, plain
+from eval.judges.prompting import FOLDER, filled, judge_prompt
 from eval.judges.reading import axes_in, grade_in, pair_in, points_in, reader, verdict_in, yes_in
 from eval.kinds import KINDS
 from eval.kinds.base import Row, Surroundings

@@ -16,10 +16,11 @@ import soundfile as sf
 import tiny_model
 from harness_helpers import toy, toy_run
 
+from alm.endpoints import Chat, Endpoint, EndpointError
 from alm.errors import ConfigError
 from eval.harness.answers import Answered
 from eval.harness.asking import Asked, Asking
-from eval.harness.endpoint import Chat, Endpoint, EndpointError, EndpointModel
+from eval.harness.endpoint import EndpointModel
 from eval.harness.generate import generate
 from eval.harness.grading import rater_name
 from eval.harness.items import Item, LabelWant, Message

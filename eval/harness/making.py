@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from alm.endpoints import Chat, Endpoint
 from alm.errors import ConfigError
 from eval.harness.asking import Asking
-from eval.harness.endpoint import Chat, Endpoint, EndpointModel
+from eval.harness.endpoint import EndpointModel
 from eval.harness.models import Model
 from eval.harness.ours import PresetModel
 from eval.harness.prepared import CARD, Prepared, read_prepared
