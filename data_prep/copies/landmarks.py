@@ -49,6 +49,8 @@ KEPT = Density(points_per_second=14.0, least_points=40, partners=4)
 ASKED = Density(points_per_second=28.0, least_points=80, partners=6)
 """Of what is looked for: more, because a copy in a mixture has lost some of its points to the other sound."""
 
+_LOOKED_AHEAD = 40
+_FAR = 2**31 - 1
 MAX_GAP_FRAMES = 96
 MIN_GAP_FRAMES = 3
 MAX_BANDS_APART = 36
@@ -114,7 +116,7 @@ def landmarks(samples: NDArray[np.float32], density: Density = ASKED) -> Points:
     """Points of one piece `[samples]` at 16 kHz; none in silence."""
     level = spectrogram(samples)
     prominence = level - uniform_filter(level, (61, 25), mode="nearest")
-    peak = (maximum_filter(level, (7, 5), mode="nearest") == level) & (level > 0) & (prominence > 3.0)
+    peak = (maximum_filter(level, (9, 7), mode="nearest") == level) & (level > 0) & (prominence > 3.0)
     time, band = np.nonzero(peak)
     inside = (band > 0) & (band < BANDS - 1)
     time, band = time[inside], band[inside]
@@ -144,15 +146,23 @@ def _between(
 def triangles(points: Points, partners: int) -> NDArray[np.int64]:
     """Indices `[triangles, 3]` of points in order of time: each point with pairs of its next `partners`."""
     total = len(points)
-    found: list[tuple[int, int, int]] = []
-    for first in range(total - 2):
-        gap = points.time[first + 1 : first + 41] - points.time[first]
-        apart = np.abs(points.band[first + 1 : first + 41] - points.band[first])
-        near = np.flatnonzero((gap >= MIN_GAP_FRAMES) & (gap <= MAX_GAP_FRAMES) & (apart <= MAX_BANDS_APART))
-        near = near[np.argsort(points.rank[first + 1 + near], kind="stable")[: partners]]
-        near = np.sort(near) + first + 1
-        found.extend((first, int(a), int(b)) for i, a in enumerate(near) for b in near[i + 1 :])
-    return np.array(found, dtype=np.int64).reshape(-1, 3)
+    if total < 3:
+        return np.empty((0, 3), np.int64)
+    later = np.arange(total)[:, None] + np.arange(1, _LOOKED_AHEAD + 1)
+    known = later < total
+    other = np.minimum(later, total - 1)
+    gap = points.time[other] - points.time[:, None]
+    apart = np.abs(points.band[other] - points.band[:, None])
+    near = known & (gap >= MIN_GAP_FRAMES) & (gap <= MAX_GAP_FRAMES) & (apart <= MAX_BANDS_APART)
+    rank = np.where(near, points.rank[other], _FAR)
+    best = np.sort(np.argsort(rank, axis=1, kind="stable")[:, :partners], axis=1)
+    good = np.take_along_axis(near, best, axis=1)
+    chosen = np.take_along_axis(other, best, axis=1)
+    left, right = np.triu_indices(best.shape[1], 1)
+    both = (good[:, left] & good[:, right]).ravel()
+    first = np.repeat(np.arange(total), len(left))
+    corners = np.stack([first, chosen[:, left].ravel(), chosen[:, right].ravel()], axis=1)
+    return np.asarray(corners[both], dtype=np.int64)
 
 
 # A triangle's name is a number made of five figures, in these bases.

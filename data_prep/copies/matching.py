@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from data_prep.copies.index import Hits, Index, Piece, Segment
+from data_prep.copies.index import Fingerprint, Hits, Index, Piece
 from data_prep.copies.landmarks import (
     ASKED,
     BANDS,
@@ -20,23 +20,25 @@ from data_prep.copies.landmarks import (
     triangles,
 )
 
-CANDIDATES = 24
-"""Per piece that is looked for and segment; the rest has fewer votes."""
+CANDIDATES = 32
+"""Alignments that are tested for one piece that is looked for; the rest has fewer votes."""
 LEAST_VOTES = 2
-VOTE_FRAMES = 6.0
-DECOYS_TIME = (-61, -47, -37, -29, -23, -19, -13, -11, 11, 13, 19, 23, 29, 37, 47, 61)
-DECOYS_BAND = (-17, -11, -7, -5, 5, 7, 11, 17)
+_VOTE_FRAMES = 6.0
+_VOTE_BANDS = 1.5
+# Wrong places by prime numbers of frames and bands: a rhythm or a scale is not hit again and again.
+_DECOYS_TIME = (-61, -47, -37, -29, -23, -19, -13, -11, 11, 13, 19, 23, 29, 37, 47, 61)
+_DECOYS_BAND = (-17, -11, -7, -5, 5, 7, 11, 17)
 
 
 @dataclass(frozen=True)
-class Limits:
+class CopyLimits:
     """When two recordings count as copies."""
 
-    least_score: float = 9.0
+    least_score: float = 10.0
     """-log10 of the chance that so many points agree by accident."""
     least_share: float = 0.25
     """Of the indexed recording's points, within the stretch that both share."""
-    least_points: int = 6
+    least_points: int = 7
     """Points that agree."""
 
 
@@ -51,7 +53,7 @@ class Match:
     semitones: float
     """By which the one looked for is higher."""
     speed: float
-    """By which it is faster."""
+    """How much faster it is; 1.0 is the same."""
     here: float
     """Seconds into the recording looked for, where the common stretch begins."""
     there: float
@@ -60,31 +62,25 @@ class Match:
     """Length of the common stretch in the recording looked for."""
 
 
-def find(index: Index, found: list[tuple[float, Points]], limits: Limits = Limits()) -> list[Match]:
-    """Recordings of the index that share something with one of `found` (start, landmarks); the best match of each."""
+def find(index: Index, found: Fingerprint, limits: CopyLimits = CopyLimits()) -> list[Match]:
+    """Recordings of the index that share something with the one of this fingerprint: the best match of each."""
     best: dict[str, Match] = {}
     for start, points in found:
         corners = triangles(points, ASKED.partners)
-        if not len(corners):
+        if not len(corners) or not index.segments:
             continue
-        asked, owner = names_to_ask(points, corners)
         grid = _Grid(points)
-        for segment in index.segments:
-            hits = segment.look_up(asked, owner)
-            for candidate in _candidates(hits, points, corners):
-                match = _tested(segment, candidate, points, grid, start)
-                if _holds(match, limits) and match.score > best.get(match.recording, match).score - 1e-9:
-                    best[match.recording] = match
+        for candidate in _candidates(index.look_up(*names_to_ask(points, corners)), points, corners):
+            match = _tested(index.piece(candidate.piece), candidate, points, grid, start, limits)
+            if match and (match.recording not in best or match.score > best[match.recording].score):
+                best[match.recording] = match
     return sorted(best.values(), key=lambda match: (-match.score, match.recording))
-
-
-def _holds(match: Match, limits: Limits) -> bool:
-    good = match.points >= limits.least_points and match.share >= limits.least_share
-    return good and match.score >= limits.least_score
 
 
 @dataclass(frozen=True)
 class _Candidate:
+    """An indexed piece, and how it would have to be moved to lie on the one looked for."""
+
     piece: int
     bands: float
     scale: float
@@ -100,61 +96,52 @@ def _candidates(hits: Hits, points: Points, corners: NDArray[np.int64]) -> list[
     length = points.time[corners[hits.asked, 2]] - points.time[first]
     stretch = np.log2(np.maximum(length, 1) / np.maximum(hits.length, 1))
     tolerance = 0.06 + 1.0 / np.maximum(hits.length, 4)
-    keys, values = [], []
-    for scale_log in (np.zeros_like(moved), -moved / BANDS_PER_OCTAVE):
+    votes = []
+    for with_tempo in (False, True):
+        scale_log = -moved / BANDS_PER_OCTAVE if with_tempo else np.zeros_like(moved)
         good = (np.abs(moved) <= MAX_SHIFT_BANDS) & (np.abs(stretch - scale_log) <= tolerance)
-        if scale_log.any():
-            good &= np.abs(moved) > 0.75  # otherwise it is the same alignment
+        if with_tempo:
+            good &= np.abs(moved) > _VOTE_BANDS / 2  # otherwise it is the same alignment
         scale = 2.0 ** scale_log[good]
         begin = points.time[first[good]] - scale * hits.time[good]
-        values.append(np.stack([hits.piece[good], moved[good], scale, begin, hits.asked[good]], axis=1))
-    votes = np.concatenate(values) if values else np.empty((0, 5))
-    del keys
-    return _most_voted(votes)
+        votes.append(np.stack([hits.piece[good], moved[good], scale, begin, np.full(len(begin), with_tempo)], axis=1))
+    return _most_voted(np.concatenate(votes))
 
 
 def _most_voted(votes: NDArray[np.float64]) -> list[_Candidate]:
-    """Votes `[n, 5]` (piece, bands, scale, begin, asked triangle) grouped where they agree."""
-    if not len(votes):
-        return []
+    """Votes `[n, 5]` (piece, bands, scale, begin, with tempo) grouped where they agree.
+
+    Cells are laid twice each way, half a cell apart, so that no group is split by a bound.
+    """
     groups: list[tuple[int, NDArray[np.int64]]] = []
     for half_band in (0.0, 0.5):
         for half_time in (0.0, 0.5):
-            cell = np.stack(
-                [
-                    votes[:, 0],
-                    np.floor(votes[:, 1] / 1.5 + half_band),
-                    np.rint(np.log2(votes[:, 2]) * 40),
-                    np.floor(votes[:, 3] / VOTE_FRAMES + half_time),
-                ],
-                axis=1,
-            ).astype(np.int64)
-            packed = ((cell[:, 0] * 64 + cell[:, 1] + 32) * 64 + cell[:, 2] + 32) * 65536 + cell[:, 3] + 32768
-            _, inverse, count = np.unique(packed, return_inverse=True, return_counts=True)
+            band = np.floor(votes[:, 1] / _VOTE_BANDS + half_band).astype(np.int64) + 16
+            time = np.floor(votes[:, 3] / _VOTE_FRAMES + half_time).astype(np.int64) + 2**13
+            piece, with_tempo = votes[:, 0].astype(np.int64), votes[:, 4].astype(np.int64)
+            cell = ((piece * 2 + with_tempo) * 32 + band) * 2**14 + time
+            order = np.argsort(cell, kind="stable")
+            bounds = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1)) if len(cell) else np.zeros(1, int)
+            count = np.diff(bounds)
             top = np.argsort(-count, kind="stable")[:CANDIDATES]
-            order = np.argsort(inverse, kind="stable")
-            ends = np.cumsum(count)
-            groups += [(int(count[k]), order[ends[k] - count[k] : ends[k]]) for k in top if count[k] >= LEAST_VOTES]
+            groups += [(int(count[k]), order[bounds[k] : bounds[k + 1]]) for k in top if count[k] >= LEAST_VOTES]
     groups.sort(key=lambda group: -group[0])
-    return [_centre(votes[rows]) for _, rows in groups[: 2 * CANDIDATES]]
-
-
-def _centre(votes: NDArray[np.float64]) -> _Candidate:
-    middle = np.median(votes, axis=0)
-    return _Candidate(int(votes[0, 0]), float(middle[1]), float(middle[2]), float(middle[3]))
+    centres = (np.median(votes[rows], axis=0) for _, rows in groups)
+    found = (_Candidate(int(c[0]), round(float(c[1]), 1), round(float(c[2]), 3), round(float(c[3]))) for c in centres)
+    return list(dict.fromkeys(found))[:CANDIDATES]
 
 
 class _Grid:
     """Where the points of what is looked for are, frames by half bands, each with its surroundings."""
 
     def __init__(self, points: Points) -> None:
-        self.frames = int(points.time.max(initial=0.0)) + 2
+        self.points = points
         self.first = float(points.time.min(initial=0.0))
-        self.taken = np.zeros((self.frames + 4, 2 * BANDS + 8), bool)
+        self.taken = np.zeros((int(points.time.max(initial=0.0)) + 6, 2 * BANDS + 8), bool)
         time, band = np.rint(points.time).astype(int), np.rint(points.band * 2).astype(int)
-        for dt in (-1, 0, 1):
-            for db in (-1, 0, 1):
-                self.taken[time + 2 + dt, band + 2 + db] = True
+        for frames in (-1, 0, 1):
+            for halves in (-1, 0, 1):
+                self.taken[time + 2 + frames, band + 2 + halves] = True
 
     def look(self, time: NDArray[np.float64], band: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether each place is within the recording, and whether a point is there."""
@@ -165,58 +152,52 @@ class _Grid:
         there[inside] = self.taken[row[inside], column[inside]]
         return inside, there
 
+    def by_chance(self, time: NDArray[np.float64], band: NDArray[np.float64]) -> float:
+        """Share of places that have a point when all are moved to where they do not belong."""
+        moved = [(time + frames, band) for frames in _DECOYS_TIME] + [(time, band + bands) for bands in _DECOYS_BAND]
+        looked = [self.look(*places) for places in moved]
+        total = sum(int(inside.sum()) for inside, _ in looked)
+        agree = sum(int(there.sum()) for _, there in looked)
+        return float(np.clip(max(agree / max(1, total), self.taken.mean()) + 1.0 / (total + 24), 1e-3, 0.95))
 
-def _tested(segment: Segment, candidate: _Candidate, points: Points, grid: _Grid, start: float) -> Match:
-    """All stored points of the candidate against those looked for, and against the same at wrong places."""
-    piece = segment.piece(candidate.piece)
-    time, band = _moved(piece, candidate)
-    time, band = _refined(time, band, points)
+    def refined(
+        self, time: NDArray[np.float64], band: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Places corrected by the points that nearly agree: by their median distance."""
+        apart_time = self.points.time[None, :] - time[:, None]
+        apart_band = self.points.band[None, :] - band[:, None]
+        near = (np.abs(apart_time) <= 4) & (np.abs(apart_band) <= 1.5)
+        if near.sum() < 3:
+            return time, band
+        return time + float(np.median(apart_time[near])), band + float(np.median(apart_band[near]))
+
+
+def _tested(
+    piece: Piece, candidate: _Candidate, points: Points, grid: _Grid, start: float, limits: CopyLimits
+) -> Match | None:
+    """All stored points of the piece against those looked for; None where too few agree to be a copy."""
+    time = candidate.scale * piece.points.time.astype(np.float64) + candidate.begin
+    band = piece.points.band.astype(np.float64) + candidate.bands
+    if 2 * grid.look(time, band)[1].sum() < limits.least_points:
+        return None
+    time, band = grid.refined(time, band)
     inside, there = grid.look(time, band)
     agree, total = int(there.sum()), int(inside.sum())
-    chance = _by_chance(grid, time, band, inside)
-    score = float(-binom.logsf(agree - 1, total, chance) / np.log(10)) if agree else 0.0
-    begin = float(time[inside].min(initial=np.inf)) if total else 0.0
-    end = float(time[inside].max(initial=0.0))
-    there_frames = (begin - candidate.begin) / candidate.scale
+    if agree < limits.least_points or agree < limits.least_share * total:
+        return None
+    score = float(-binom.logsf(agree - 1, total, grid.by_chance(time[inside], band[inside])) / np.log(10))
+    if score < limits.least_score:
+        return None
+    begin, end = float(time[inside].min()), float(time[inside].max())
+    offset = float(time[0] - candidate.scale * piece.points.time[0])
     return Match(
         piece.recording,
-        score,
-        agree / max(1, total),
+        round(score, 1),
+        round(agree / total, 3),
         agree,
         round(12 * candidate.bands / BANDS_PER_OCTAVE, 2),
         round(1 / candidate.scale, 3),
-        start + max(0.0, begin) / FRAMES_PER_SECOND,
-        piece.start + max(0.0, there_frames) / FRAMES_PER_SECOND,
-        max(0.0, end - begin) / FRAMES_PER_SECOND,
+        round(start + max(0.0, begin) / FRAMES_PER_SECOND, 2),
+        round(piece.start + max(0.0, (begin - offset) / candidate.scale) / FRAMES_PER_SECOND, 2),
+        round(max(0.0, end - begin) / FRAMES_PER_SECOND, 2),
     )
-
-
-def _moved(piece: Piece, candidate: _Candidate) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    time = candidate.scale * piece.points.time.astype(np.float64) + candidate.begin
-    return time, piece.points.band.astype(np.float64) + candidate.bands
-
-
-def _refined(
-    time: NDArray[np.float64], band: NDArray[np.float64], points: Points
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The alignment corrected by the points that nearly agree: their median distance."""
-    apart_time = points.time[None, :] - time[:, None]
-    apart_band = points.band[None, :] - band[:, None]
-    near = (np.abs(apart_time) <= 4) & (np.abs(apart_band) <= 1.5)
-    if near.sum() < 3:
-        return time, band
-    return time + float(np.median(apart_time[near])), band + float(np.median(apart_band[near]))
-
-
-def _by_chance(
-    grid: _Grid, time: NDArray[np.float64], band: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> float:
-    """Share of points that agree at wrong places: the mean of many, never under what scattered points would give."""
-    agree = total = 0
-    for move in DECOYS_TIME:
-        within, there = grid.look(time[inside] + move, band[inside])
-        agree, total = agree + int(there.sum()), total + int(within.sum())
-    for move in DECOYS_BAND:
-        within, there = grid.look(time[inside], band[inside] + move)
-        agree, total = agree + int(there.sum()), total + int(within.sum())
-    return float(np.clip(max(agree / max(1, total), grid.taken.mean()) + 1.0 / (total + 24), 1e-3, 0.95))
