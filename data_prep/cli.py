@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import copies as copies_commands
+from data_prep.commands import inspecting as inspecting_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -38,6 +40,12 @@ def guarded() -> Iterator[None]:
 @app.callback()
 def main() -> None:
     """Prepare recordings and instruction records: fetch the corpus by name, build scenes and records."""
+
+
+app.command("copies")(copies_commands.copies)
+app.command("leaks")(copies_commands.leaks)
+app.command("inspect")(inspecting_commands.inspect)
+app.command("report")(inspecting_commands.report)
 
 
 @app.command()

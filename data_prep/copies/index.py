@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alm.audio import Waveform
 from data_prep.atomic import write_text
-from data_prep.copies.landmarks import ASKED, KEPT, Points, landmarks, names, pieces, triangles
+from data_prep.copies.landmarks import ASKED, KEPT, NAMES, Points, landmarks, names, pieces, triangles
 from data_prep.errors import CorpusError
 
 VERSION = 1
 TIME_STEPS = 16
 """Of a frame, in stored points."""
 BAND_STEPS = 128
+MOST_RECORDINGS = 10_000
+"""In a segment; a scan that is interrupted begins again after the last whole one."""
 MOST_HITS = 150_000
 """Triangles that are looked at for one piece, those with the rarest names first."""
-_ARRAYS = ("names", "owners", "places", "times", "bands", "first")
+_BY_NAME = ("names", "owners", "places")
+"""Arrays with a row for each triangle, in order of its name."""
+_ARRAYS = (*_BY_NAME, "times", "bands", "first", "of", "start")
+_TABLE = "recordings.jsonl"
+_SLICES = 64
 _PART = ".part-"
 Fingerprint = list[tuple[float, Points]]
 """Start in seconds and landmarks of every piece of a recording."""
@@ -54,6 +62,21 @@ class Piece:
     points: Points
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an index keeps of a recording beside its landmarks."""
+
+    name: str
+    bytes: int
+    """Size of the file."""
+    modified_ns: int
+    seconds: float
+    pcm: str
+    """Hash of the decoded samples; empty for a recording that cannot be read."""
+    fault: str = ""
+    """Why it cannot be read."""
+
+
 @dataclass
 class _Filling:
     """A segment in the making."""
@@ -62,20 +85,26 @@ class _Filling:
     owners: list[NDArray[np.uint32]] = field(default_factory=list)
     places: list[NDArray[np.uint32]] = field(default_factory=list)
     points: list[Points] = field(default_factory=list)
-    pieces: list[tuple[str, float]] = field(default_factory=list)
+    pieces: list[tuple[int, float]] = field(default_factory=list)
+    recordings: list[Known] = field(default_factory=list)
     triangles: int = 0
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What a segment stores."""
-        name = np.concatenate(self.names)
+        none = np.empty(0, np.uint32)
+        name = np.concatenate([none, *self.names])
         order = np.argsort(name, kind="stable")
+        time = np.concatenate([np.empty(0, np.float32), *(p.time for p in self.points)])
+        band = np.concatenate([np.empty(0, np.float32), *(p.band for p in self.points)])
         return {
             "names": name[order],
-            "owners": np.concatenate(self.owners)[order],
-            "places": np.concatenate(self.places)[order],
-            "times": np.rint(np.concatenate([p.time for p in self.points]) * TIME_STEPS).clip(0).astype(np.uint16),
-            "bands": np.rint(np.concatenate([p.band for p in self.points]) * BAND_STEPS).clip(0).astype(np.uint16),
+            "owners": np.concatenate([none, *self.owners])[order],
+            "places": np.concatenate([none, *self.places])[order],
+            "times": np.rint(time * TIME_STEPS).clip(0).astype(np.uint16),
+            "bands": np.rint(band * BAND_STEPS).clip(0).astype(np.uint16),
             "first": np.cumsum([0, *(len(p) for p in self.points)], dtype=np.int64),
+            "of": np.array([number for number, _ in self.pieces], np.uint32),
+            "start": np.array([start for _, start in self.pieces], np.float32),
         }
 
 
@@ -90,33 +119,87 @@ class Writer:
         for leftover in folder.glob(f"{_PART}*"):
             shutil.rmtree(leftover)
 
-    def add(self, recording: str, found: Fingerprint) -> None:
-        """Take the landmarks of a recording in, under its name."""
+    def add(self, recording: Known, found: Fingerprint) -> None:
+        """Take the landmarks of a recording in."""
         filling = self._filling
+        filling.recordings.append(recording)
         for start, dense in found:
             points = kept(dense)
             corners = triangles(points, KEPT.partners)
             filling.names.append(names(points, corners))
             filling.owners.append(np.full(len(corners), len(filling.pieces), np.uint32))
             filling.places.append(_placed(points, corners))
-            filling.pieces.append((recording, start))
+            filling.pieces.append((len(filling.recordings) - 1, start))
             filling.points.append(points)
             filling.triangles += len(corners)
-        if filling.triangles >= self.limit:
+        if filling.triangles >= self.limit or len(filling.recordings) >= MOST_RECORDINGS:
             self.flush()
 
     def flush(self) -> None:
         """Write what is together as a segment."""
         filling, self._filling = self._filling, _Filling()
-        if not filling.pieces:
+        if not filling.recordings:
             return
-        number = 1 + max((int(p.name.split("-")[1]) for p in self.folder.glob("segment-*")), default=-1)
-        temporary = self.folder / f"{_PART}{number}"
+        temporary = self.folder / f"{_PART}segment"
         temporary.mkdir()
         for key, values in filling.arrays().items():
             np.save(temporary / f"{key}.npy", values, allow_pickle=False)
-        write_text(temporary / "pieces.json", json.dumps({"version": VERSION, "pieces": filling.pieces}))
-        temporary.rename(self.folder / f"segment-{number:06d}")
+        _finish(temporary, filling.recordings, ())
+
+
+def _finish(temporary: Path, recordings: Iterable[Known], instead_of: Iterable[str]) -> None:
+    """Make a segment of a temporary folder, in the place of others if any are named."""
+    head = json.dumps({"version": VERSION, "instead_of": list(instead_of)})
+    rows = (json.dumps(asdict(one), ensure_ascii=False) for one in recordings)
+    write_text(temporary / _TABLE, "".join(f"{line}\n" for line in (head, *rows)))
+    number = 1 + max((int(path.name.split("-")[1]) for path in temporary.parent.glob("segment-*")), default=-1)
+    temporary.rename(temporary.parent / f"segment-{number:06d}")
+
+
+def merge(folder: Path) -> Index:
+    """Join all segments into one, which is faster to look things up in; in bounded memory, whole or not at all."""
+    index = Index(folder)
+    if len(index.segments) < 2:
+        return index
+    temporary = folder / f"{_PART}segment"
+    temporary.mkdir()
+    segments = index.segments
+    starts = np.cumsum([0, *(len(segment.of) for segment in segments)])
+    columns = {key: _column(temporary / f"{key}.npy", index.triangles, np.uint32) for key in _BY_NAME}
+    row = 0
+    for low, high in pairwise(np.linspace(0, NAMES, _SLICES + 1).astype(np.int64)):
+        spans = [np.searchsorted(segment.names, [low, high]) for segment in segments]
+        parts = {
+            "names": [s.names[a:b] for s, (a, b) in zip(segments, spans, strict=True)],
+            "owners": [s.owners[a:b] + np.uint32(n) for s, n, (a, b) in zip(segments, starts, spans, strict=False)],
+            "places": [s.places[a:b] for s, (a, b) in zip(segments, spans, strict=True)],
+        }
+        order = np.argsort(np.concatenate(parts["names"]), kind="stable")
+        for key, values in parts.items():
+            columns[key][row : row + len(order)] = np.concatenate(values)[order]
+        row += len(order)
+    recordings = np.cumsum([0, *(len(segment.recordings) for segment in segments)])
+    points = np.cumsum([0, *(len(segment.times) for segment in segments)])
+    rest = {
+        "times": [segment.times for segment in segments],
+        "bands": [segment.bands for segment in segments],
+        "first": [s.first[:-1] + n for s, n in zip(segments, points, strict=False)] + [points[-1:]],
+        "of": [s.of + np.uint32(n) for s, n in zip(segments, recordings, strict=False)],
+        "start": [segment.start for segment in segments],
+    }
+    for key, arrays in rest.items():
+        np.save(temporary / f"{key}.npy", np.concatenate(arrays), allow_pickle=False)
+    for column in columns.values():
+        column.flush()
+    _finish(temporary, (one for segment in segments for one in segment.recordings), [s.name for s in segments])
+    for segment in segments:
+        shutil.rmtree(folder / segment.name)
+    return Index(folder)
+
+
+def _column(path: Path, rows: int, kind: type[np.generic]) -> NDArray[Any]:
+    """A file of this many rows, to be written bit by bit."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(rows,))
 
 
 def _placed(points: Points, corners: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -144,16 +227,20 @@ class Segment:
     """One segment, mapped into memory."""
 
     def __init__(self, folder: Path) -> None:
+        self.name = folder.name
         try:
-            table = json.loads((folder / "pieces.json").read_text(encoding="utf-8"))
-            if table["version"] != VERSION:
-                raise ValueError(f"version {table['version']}, this program reads {VERSION}")
-            self.pieces: list[tuple[str, float]] = [(str(name), float(start)) for name, start in table["pieces"]]
+            with (folder / _TABLE).open(encoding="utf-8") as stream:
+                head = json.loads(stream.readline())
+                self.recordings = [Known(**json.loads(line)) for line in stream]
+            if head["version"] != VERSION:
+                raise ValueError(f"version {head['version']}, this program reads {VERSION}")
+            self.instead_of = frozenset(head["instead_of"])
             loaded = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _ARRAYS}
-        except (OSError, ValueError, KeyError, TypeError) as fault:
+        except (OSError, ValueError, LookupError, TypeError) as fault:
             raise CorpusError(f"{folder}: not a segment of an index ({fault}); delete the index and run again") from None
-        self.names, self.owners, self.places = loaded["names"], loaded["owners"], loaded["places"]
+        self.names, self.owners, self.places = (loaded[key] for key in _BY_NAME)
         self.times, self.bands, self.first = loaded["times"], loaded["bands"], loaded["first"]
+        self.of, self.start = loaded["of"], loaded["start"]
         self.bytes = sum(int(array.nbytes) for array in loaded.values())
 
     def piece(self, number: int) -> Piece:
@@ -161,7 +248,8 @@ class Segment:
         begin, end = int(self.first[number]), int(self.first[number + 1])
         time = (self.times[begin:end] / TIME_STEPS).astype(np.float32)
         band = (self.bands[begin:end] / BAND_STEPS).astype(np.float32)
-        return Piece(*self.pieces[number], Points(time, band, np.arange(end - begin, dtype=np.int32)))
+        points = Points(time, band, np.arange(end - begin, dtype=np.int32))
+        return Piece(self.recordings[int(self.of[number])].name, float(self.start[number]), points)
 
     def rows(self, asked: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First row and number of rows of every name."""
@@ -174,13 +262,15 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.segments = [Segment(path) for path in sorted(folder.glob("segment-*"))]
-        self._starts = np.cumsum([0, *(len(segment.pieces) for segment in self.segments)])
+        found = [Segment(path) for path in sorted(folder.glob("segment-*"))]
+        replaced = frozenset[str]().union(*(segment.instead_of for segment in found))
+        self.segments = [segment for segment in found if segment.name not in replaced]
+        self._starts = np.cumsum([0, *(len(segment.of) for segment in self.segments)])
 
     @cached_property
-    def recordings(self) -> frozenset[str]:
-        """Names of all recordings."""
-        return frozenset(name for segment in self.segments for name, _ in segment.pieces)
+    def recordings(self) -> dict[str, Known]:
+        """All recordings by name."""
+        return {known.name: known for segment in self.segments for known in segment.recordings}
 
     @property
     def triangles(self) -> int:
@@ -222,7 +312,3 @@ class Index:
             (places >> 8 & 255) / 2.0,
             (places & 255).astype(np.float64),
         )
-
-    def __iter__(self) -> Iterator[Piece]:
-        """Every piece."""
-        return (segment.piece(number) for segment in self.segments for number in range(len(segment.pieces)))

@@ -1,0 +1,1 @@
+"""Commands of `alm data`, a file for each part of data preparation."""
