@@ -191,9 +191,10 @@ def merge(folder: Path) -> Index:
         np.save(temporary / f"{key}.npy", np.concatenate(arrays), allow_pickle=False)
     for column in columns.values():
         column.flush()
-    _finish(temporary, (one for segment in segments for one in segment.recordings), [s.name for s in segments])
-    for segment in segments:
-        shutil.rmtree(folder / segment.name)
+    old = sorted(folder.glob("segment-*"))  # those that an earlier merge replaced and a kill left behind, too
+    _finish(temporary, (one for segment in segments for one in segment.recordings), [path.name for path in old])
+    for path in old:
+        shutil.rmtree(path)
     return Index(folder)
 
 
@@ -237,7 +238,7 @@ class Segment:
             self.instead_of = frozenset(head["instead_of"])
             loaded = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in _ARRAYS}
         except (OSError, ValueError, LookupError, TypeError) as fault:
-            raise CorpusError(f"{folder}: not a segment of an index ({fault}); delete the index and run again") from None
+            raise CorpusError(f"{folder}: not a segment of an index ({fault}); delete it and run again") from None
         self.names, self.owners, self.places = (loaded[key] for key in _BY_NAME)
         self.times, self.bands, self.first = loaded["times"], loaded["bands"], loaded["first"]
         self.of, self.start = loaded["of"], loaded["start"]

@@ -65,7 +65,7 @@ def _bars(name: str, title: str, counts: Counter[str]) -> Plot:
         axes.invert_yaxis()
         for place, (_, number) in enumerate(top):
             axes.text(number, place, f" {number:,}", va="center", fontsize=7, color=_INK)
-        axes.margins(x=0.12)
+        axes.margins(x=0.12, y=0.01)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
 
