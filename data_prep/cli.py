@@ -16,6 +16,8 @@ from data_prep.commands import makers as makers_commands
 from data_prep.commands import composed as composed_commands
 from data_prep.commands import sources as sources_commands
 from data_prep.commands import generation as generation_commands
+from data_prep.commands import copies as copies_commands
+from data_prep.commands import inspecting as inspecting_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -49,6 +51,10 @@ app.command("sources")(sources_commands.sources)
 app.command("read")(sources_commands.read)
 app.command("compose")(composed_commands.compose)
 app.command("pseudo-label")(composed_commands.pseudo_label)
+app.command("copies")(copies_commands.copies)
+app.command("leaks")(copies_commands.leaks)
+app.command("inspect")(inspecting_commands.inspect)
+app.command("report")(inspecting_commands.report)
 
 
 @app.command()
