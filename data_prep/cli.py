@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
+from data_prep.commands import formats as formats_commands
 from data_prep.commands import shards as sharding
 from data_prep.commands import makers as makers_commands
 from data_prep.commands import composed as composed_commands
@@ -55,6 +56,8 @@ app.command("copies")(copies_commands.copies)
 app.command("leaks")(copies_commands.leaks)
 app.command("inspect")(inspecting_commands.inspect)
 app.command("report")(inspecting_commands.report)
+app.command("convert")(formats_commands.convert)
+app.command("validate")(formats_commands.validate)
 
 
 @app.command()

@@ -25,6 +25,14 @@ MAX_MESSAGES = 64
 MAX_CONTENT_LETTERS = 100_000
 
 
+class FieldError(RecordError):
+    """A field of a row has a value that it may not have."""
+
+    def __init__(self, owner: str, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{owner}: field '{name}' is {str(value)[:80]!r}; it {rule}")
+        self.name, self.value, self.rule = name, value, rule
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn."""
@@ -56,7 +64,7 @@ class Record:
                 raise self._fault(name, getattr(self, name), "must be text that is not empty")
         if self.split not in SPLITS:
             raise self._fault("split", self.split, f"must be one of {', '.join(SPLITS)}")
-        if not isinstance(self.duration, int | float) or not math.isfinite(self.duration) or self.duration < 0:
+        if not isinstance(self.duration, int | float) or not 0 <= self.duration < math.inf:
             raise self._fault("duration", self.duration, "must be seconds, finite and not negative")
         if not isinstance(self.meta, dict):
             raise self._fault("meta", self.meta, "must be an object")
@@ -66,7 +74,7 @@ class Record:
         self._check_marks()
 
     def _fault(self, name: str, value: object, rule: str) -> RecordError:
-        return RecordError(f"record '{self.id}': field '{name}' is {str(value)[:80]!r}; it {rule}")
+        return FieldError(f"record '{self.id}'", name, value, rule)
 
     def _check_turns(self) -> None:
         """An optional system message, then user and assistant in turn, the assistant last."""
