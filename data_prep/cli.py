@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 
 from alm.errors import AlmError
-from data_prep.commands import formats as formats_commands
-from data_prep.commands import shards as sharding
-from data_prep.commands import makers as makers_commands
 from data_prep.commands import composed as composed_commands
-from data_prep.commands import sources as sources_commands
-from data_prep.commands import generation as generation_commands
 from data_prep.commands import copies as copies_commands
+from data_prep.commands import formats as formats_commands
+from data_prep.commands import generation as generation_commands
 from data_prep.commands import inspecting as inspecting_commands
+from data_prep.commands import makers as makers_commands
+from data_prep.commands import shards as shards_commands
+from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 MANIFEST = Path(__file__).parent / "manifest" / "clips.csv.gz"
@@ -177,8 +177,9 @@ def curate(
         console().print(f"{len(clips)} clips in {target}")
 
 
-for _command in (sharding.build, sharding.shard, sharding.shards):
-    app.command()(_command)
+app.command("build")(shards_commands.build)
+app.command("shard")(shards_commands.shard)
+app.command("shards")(shards_commands.shards)
 app.command("tasks")(makers_commands.tasks)
 app.command("measure")(makers_commands.measure)
 app.command("make")(makers_commands.make)
