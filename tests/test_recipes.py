@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,6 +249,77 @@ def test_a_source_is_read_again_when_its_download_changed(tmp_path: Path, monkey
     assert len(listed.read_text().splitlines()) == 4
 
 
+MIXED = """
+recipe: 1
+name: mixed
+seed: 3
+steps:
+  - use: source
+    source: corpus
+    at: corpus
+  - use: compose
+    takes: [source]
+    values:
+      scenes: {{train: 3, test: 2}}
+      seconds: [5, 6]
+  - use: make
+    plan: {{rows: 60}}
+    splits: [train, test]
+  - use: check
+  - use: shards
+    audio: flac
+"""
+
+
+def test_from_samples_by_scenes_to_rows_and_shards(root: Path, tmp_path: Path) -> None:
+    """The real reader, composer and makers; twice, and in different folders."""
+    for name in "ab":
+        run_recipe(recipe(tmp_path, MIXED), tmp_path / name, root=root)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    told = json.loads((tmp_path / "a" / "report.json").read_text())
+    units = {step["use"]: step["units"] for step in told["steps"]}
+    assert units["compose"]["train"]["samples"] == 3 and units["compose"]["test"]["samples"] == 2
+    assert units["make"]["train"]["records"] > 40 and told["splits"]["test"]["records"] > 10
+    rows = list(ShardStream(tmp_path / "a"))
+    assert {item.record.split for item in rows} == {"train"}
+    assert all(item.waveform(place).seconds > 0 for item in rows for place in range(len(item.audios)))
+
+
+def test_a_benchmark_may_be_trained_on_only_by_name(tmp_path: Path) -> None:
+    names = write_tones(tmp_path, 3)
+    (tmp_path / "bench").mkdir()
+    shutil.copy(tmp_path / names[0], tmp_path / "bench" / "renamed.flac")
+    write_records([a_record("a", (names[0],)), a_record("b", (names[1],))], tmp_path / "rows.jsonl")
+    with_bench = FILES.replace("- use: check", "- use: check\n    benchmarks: {{tones: bench}}")
+    with pytest.raises(CorpusError, match=r"share sound with the benchmark 'tones'.*000\.flac"):
+        run_recipe(recipe(tmp_path, with_bench), tmp_path / "out", root=tmp_path)
+    allowed = with_bench.replace("bench}}", "bench}}\n    allow: [tones]")
+    run_recipe(recipe(tmp_path, allowed), tmp_path / "out", root=tmp_path)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["steps"][1]["units"]["rows"]["leaks"] == {"tones": 1}
+
+
+OPENAQA = [
+    {"instruction": "What is it?", "input": "", "audio_id": "tones/000.flac", "dataset": "toys", "task": "label",
+     "output": "A tone."},
+    {"instruction": "And this?", "input": "", "audio_id": 7, "dataset": "toys", "task": "label", "output": "A tone."},
+]  # fmt: skip
+
+
+def test_rows_of_another_project_become_shards(tmp_path: Path) -> None:
+    write_tones(tmp_path, 1)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(OPENAQA))
+    openaqa = FILES.replace("[rows.jsonl]", "[rows.jsonl]\n    format: openaqa")
+    with pytest.raises(RecordError, match=r"row 2: field 'audio_id' is '7'"):
+        run_recipe(recipe(tmp_path, openaqa), tmp_path / "out", root=tmp_path)
+    lenient = openaqa.replace("openaqa", "openaqa\n    bad: leave_out")
+    run_recipe(recipe(tmp_path, lenient), tmp_path / "out", root=tmp_path)
+    (item,) = ShardStream(tmp_path / "out")
+    assert item.record.messages[1].content == "A tone." and item.waveform().rate == 8_000
+    report = json.loads((tmp_path / "out" / "report.json").read_text())["steps"][0]["units"]["files"]
+    assert report["records"] == 1 and report["bad"] == {"audio_id": 1}
+
+
 def command(root: Path, path: Path, out: Path, *more: str) -> list[str]:
     code = "from alm.cli import app_main; app_main()"
     return [sys.executable, "-c", code, "data", "build", str(path), "--out", str(out), "--root", str(root), *more]
@@ -279,14 +351,13 @@ def test_killed_at_ten_random_moments_it_gives_the_same_bytes(root: Path, tmp_pa
             process.wait(rng.uniform(0.2, 0.9) * whole)
             # It was done before it could be killed: begin anew.
             for name in (".work", "index.json"):
-                os.rename(out / name, tmp_path / f"{name}-{time.monotonic()}")
+                (out / name).rename(tmp_path / f"{name}-{time.monotonic()}")
             (out / ".work").mkdir()
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed += 1
-            found = [path.relative_to(out).parts for path in out.rglob("*") if path.is_file()]
-            stages.add((sum(part[-1] == "done.json" for part in found), sum(part[-1].endswith(".tar") for part in found)))
+            stages.add((len(list(out.rglob("done.json"))), len(list(out.rglob("*.tar")))))
     assert len(stages) > 2, f"the kills came at different stages: {stages}"
     subprocess.run(command(root, path, out), check=True, capture_output=True, cwd=REPOSITORY)
     assert tree(out) == tree(calm)

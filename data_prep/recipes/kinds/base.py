@@ -67,7 +67,7 @@ def read_samples(task: Task) -> Iterator[Sample]:
     """All samples that a unit takes, with absolute paths of recordings. Raises: RecordError, CorpusError."""
     for path in task.samples:
         with path.open(encoding="utf-8") as stream:
-            for line in stream:
+            for line in stream:  # written by `write_samples`
                 sample = sample_from_json(json.loads(line))
                 yield dataclasses.replace(sample, audio=str(task.places.path(sample.audio)))
 
