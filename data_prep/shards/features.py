@@ -25,6 +25,6 @@ _AUDIO = _fields(path=_TEXT, sha256=_TEXT, bytes="int64", seconds="float64", rat
 
 def features_of(fields: list[str]) -> list[dict[str, Any]]:
     """Of samples with these recordings, such as `0.flac` and `1.flac`; recordings are bytes."""
-    rows: list[dict[str, Any]] = _fields(**{field: "binary" for field in fields})
+    rows: list[dict[str, Any]] = _fields(**dict.fromkeys(fields, "binary"))
     rows.append({"name": "json", "struct": _fields(audios=_AUDIO, records=_RECORD)})
     return rows + _fields(__key__=_TEXT, __url__=_TEXT)
