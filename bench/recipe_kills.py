@@ -27,6 +27,12 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
+def say(text: str) -> None:
+    """One line, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recipe")
@@ -46,7 +52,7 @@ def main() -> None:
     whole = time.monotonic() - started
     start("second").wait()
     first = tree(given.work / "first")
-    print(f"first build {whole:.0f} s, {len(first)} files; second equal: {tree(given.work / 'second') == first}")
+    say(f"first build {whole:.0f} s, {len(first)} files; second equal: {tree(given.work / 'second') == first}")
     rng, killed = random.Random(0), 0
     for _ in range(given.kills):
         process = start("killed")
@@ -58,9 +64,9 @@ def main() -> None:
         process.wait()
         tars = len(list((given.work / "killed").rglob("*.tar")))
         steps = len(list((given.work / "killed").rglob("done.json")))
-        print(f"killed {killed} times; {steps} units and {tars} shards are there")
+        say(f"killed {killed} times; {steps} units and {tars} shards are there")
     start("killed").wait()
-    print(f"after {killed} kills equal: {tree(given.work / 'killed') == first}")
+    say(f"after {killed} kills equal: {tree(given.work / 'killed') == first}")
 
 
 if __name__ == "__main__":
