@@ -132,7 +132,7 @@ def test_new_code_runs_again_but_equal_results_go_no_further(
 
 
 def test_the_code_version_is_that_of_everything_that_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_prep.shards.code import code_version
+    from data_prep.code_version import code_version
 
     def version(name: str, changed: str) -> str:
         real = Path.read_bytes
@@ -144,7 +144,8 @@ def test_the_code_version_is_that_of_everything_that_is_imported(monkeypatch: py
         return found
 
     rows = "data_prep.recipes.kinds.rows"
-    assert version(rows, "") == version(rows, "fetch.py"), "what it does not import has no part in it"
+    for other in ("fetch.py", "packing.py", "leaks.py", "plan.py"):
+        assert version(rows, "") == version(rows, other), "what it does not import has no part in it"
     others = {version(rows, name) for name in ("", "rows.py", "turns.py", "phrases.py", "classes.csv")}
     assert len(others) == 5, "also what is imported inside of functions, and the manifests"
 
@@ -180,6 +181,10 @@ WRONG = {
     "unknown key 'tite'": "recipe: 1\ntite: x\nsteps: [{use: shards}]",
     "seed is": "recipe: 1\nseed: -1\nsteps: [{use: shards}]",
     "no source is called": "recipe: 1\nsteps: [{use: source, source: none-such, at: x}, {use: shards}]",
+    "unknown key 'max_requests'": (
+        "recipe: 1\nsteps: [{use: generate, endpoint: 'http://127.0.0.1:1/v1', model: m, "
+        "plan: {kinds: [aig], budget: {max_requests: 3}}}, {use: shards}]"
+    ),
     "no such file": "recipe: 1\nsteps: [{use: records, files: [absent.jsonl]}, {use: shards}]",
 }
 

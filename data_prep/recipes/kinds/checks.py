@@ -58,7 +58,7 @@ def run(task: Task) -> dict[str, Any]:
     options = CheckOptions(**task.options)
     if options.store:
         clips = {item.clip.id: item for item in read_index(task.places.root / options.store / "clips.jsonl")}
-        check_no_leak(read_rows(task), clips)
+        check_no_leak((record for record in read_rows(task) if "recordings" in record.meta), clips)
     counts = {"repeated": 0}
     told: dict[str, Any] = _heard(task, options) if options.benchmarks or options.copies != "off" else {}
     passed = _passed(read_rows(task), options, counts)
