@@ -79,7 +79,7 @@ def test_two_runs_give_the_same_bytes_and_the_second_does_nothing(
     run_recipe(path, tmp_path / "b", root=root, work=tmp_path / "work")
     made = tree(tmp_path / "a")
     assert made == tree(tmp_path / "b") and len(made) > 8
-    assert len(list(ShardStream(tmp_path / "a"))) > 60
+    assert len(list(ShardStream(tmp_path / "a"))) > 50
     assert str(tmp_path).encode() not in b"".join(made.values()), "no path of the machine gets in"
     run_recipe(recipe(tmp_path, seed=1), tmp_path / "c", root=root)
     assert tree(tmp_path / "c") != made, "the control"
@@ -110,7 +110,7 @@ def test_only_what_changed_runs_again(root: Path, tmp_path: Path, monkeypatch: p
     out = tmp_path / "out"
     run_recipe(recipe(tmp_path), out, root=root)
     seen = ran(monkeypatch)
-    run_recipe(recipe(tmp_path, train=91), out, root=root)
+    run_recipe(recipe(tmp_path, train=150), out, root=root)
     assert seen == ["rows/train", "rows/dev", "rows/test", "check/rows"]
     folders = [path for path in (out / ".work").glob("*/*-*") if path.is_dir()]
     assert len(folders) == 4, "what no step takes any more is removed"
@@ -224,7 +224,7 @@ def test_rows_that_say_the_same_twice_are_left_out_and_counted(tmp_path: Path) -
 
 def test_a_damaged_row_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    with pytest.raises(RecordError, match=r"rows.jsonl:1: missing fields"):
+    with pytest.raises(RecordError, match=r"rows.jsonl:1: row 1: field .id. is"):
         run_recipe(recipe(tmp_path, FILES), tmp_path / "out", root=tmp_path)
 
 
