@@ -12,10 +12,12 @@ import typer
 
 from alm.errors import AlmError
 from data_prep.commands import composed as composed_commands
+from data_prep.commands import copies as copies_commands
 from data_prep.commands import formats as formats_commands
 from data_prep.commands import generation as generation_commands
+from data_prep.commands import inspecting as inspecting_commands
 from data_prep.commands import makers as makers_commands
-from data_prep.commands import shards as sharding
+from data_prep.commands import shards as shards_commands
 from data_prep.commands import sources as sources_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -48,11 +50,14 @@ def main() -> None:
 
 app.command("sources")(sources_commands.sources)
 app.command("read")(sources_commands.read)
-app.command("generate")(generation_commands.generate)
-app.command("convert")(formats_commands.convert)
-app.command("validate")(formats_commands.validate)
 app.command("compose")(composed_commands.compose)
 app.command("pseudo-label")(composed_commands.pseudo_label)
+app.command("copies")(copies_commands.copies)
+app.command("leaks")(copies_commands.leaks)
+app.command("inspect")(inspecting_commands.inspect)
+app.command("report")(inspecting_commands.report)
+app.command("convert")(formats_commands.convert)
+app.command("validate")(formats_commands.validate)
 
 
 @app.command()
@@ -172,8 +177,10 @@ def curate(
         console().print(f"{len(clips)} clips in {target}")
 
 
-for _command in (sharding.build, sharding.shard, sharding.shards):
-    app.command()(_command)
+app.command("build")(shards_commands.build)
+app.command("shard")(shards_commands.shard)
+app.command("shards")(shards_commands.shards)
 app.command("tasks")(makers_commands.tasks)
 app.command("measure")(makers_commands.measure)
 app.command("make")(makers_commands.make)
+app.command("generate")(generation_commands.generate)

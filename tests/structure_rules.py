@@ -15,7 +15,7 @@ ROOMS = ("alm", "data_prep", "training", "serve", "eval")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "alm": ("alm",),
     "data_prep": ("alm", "data_prep"),
-    "training": ("alm", "training", "data_prep.records"),
+    "training": ("alm", "training", "data_prep.records", "data_prep.shards"),
     "serve": ("alm", "serve"),
     "eval": ("alm", "eval", "serve.engines"),
 }

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from alm.errors import AlmError, ConfigError, RecordError
 from data_prep import cli
 from data_prep.errors import CorpusError
+from data_prep.places import Places
 from data_prep.records import Record, write_records
-from data_prep.shards import Places, ShardSettings, ShardStream, in_threads, read_index, verify_shards, write_shards
+from data_prep.shards import ShardSettings, ShardStream, in_threads, read_index, verify_shards, write_shards
 
 SMALL = ShardSettings(megabytes=0.02)
 

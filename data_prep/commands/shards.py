@@ -97,8 +97,9 @@ def shard(
     workers: Workers = 1,
 ) -> None:
     """Put files of records and their recordings into shards; `alm data convert` makes such files of other formats."""
+    from data_prep.places import Places
     from data_prep.records import read_records
-    from data_prep.shards import Places, ShardSettings, in_threads, write_shards
+    from data_prep.shards import ShardSettings, in_threads, write_shards
     from data_prep.steps import console, progress
 
     with _guarded(), progress() as bar:

@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 from alm.errors import AlmError, ConfigError
 from data_prep.errors import CorpusError
+from data_prep.places import Places
 from data_prep.recipes.units import Done, Unit, read_done, run_unit
 from data_prep.shards.layout import Shard, shard_from_json
 from data_prep.shards.packing import Job
-from data_prep.shards.places import Places
 from data_prep.shards.writing import in_threads
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -129,9 +129,7 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         ConfigError: a key is unknown or missing, or a value of another type than its field.
     """
-    known = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := [key for key in values if key not in known]:
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known) or 'none'}")
+    _check_keys(kind, values, where)
     try:
         # As JSON, so that lists may become tuples while a number stays what it is.
         return TypeAdapter(kind).validate_json(json.dumps(dict(values)), strict=True)
@@ -141,3 +139,14 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise ConfigError(f"{where}: {place or 'options'} is {str(first['input'])[:80]!r}: {first['msg']}") from fault
     except TypeError as fault:  # dates and the like
         raise ConfigError(f"{where}: {fault}; write texts in quotes") from fault
+
+
+def _check_keys(kind: type, values: Mapping[str, Any], where: str) -> None:
+    """In tables inside of tables, too: a limit with its name misspelt would be none."""
+    hints = get_type_hints(kind)
+    known = [item.name for item in dataclasses.fields(kind)]
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known) or 'none'}")
+        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
+            _check_keys(cast(type, hints[key]), value, f"{where}: {key}")

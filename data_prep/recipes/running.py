@@ -17,9 +17,9 @@ from alm.errors import ConfigError
 from data_prep.atomic import write_text
 from data_prep.errors import CorpusError
 from data_prep.recipes.engines import Engine, LocalEngine
-from data_prep.recipes.kinds import KINDS, Bound, Kind
-from data_prep.recipes.kinds.base import all_places
+from data_prep.recipes.kinds.base import Bound, Kind, all_places
 from data_prep.recipes.recipe import AskedStep, Recipe, options_of, read_recipe
+from data_prep.recipes.registry import KINDS
 from data_prep.recipes.units import KEY_DIGITS, Done, Unit, read_done
 from data_prep.records import Record, read_records
 from data_prep.shards.layout import WORK, Index

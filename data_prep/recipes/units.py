@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import remove_leftovers, write_text
+from data_prep.code_version import code_version
 from data_prep.errors import CorpusError
-from data_prep.shards.code import code_version
-from data_prep.shards.places import Places
+from data_prep.places import Places
 
 DONE = "done.json"
 KEY_DIGITS = 16

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_prep.shards.layout import Index, Shard, ShardSettings, read_index
-    from data_prep.shards.places import Places
     from data_prep.shards.stream import ShardStream, StreamItem
     from data_prep.shards.verifying import verify_shards
     from data_prep.shards.writing import in_threads, write_shards
 
 _HOMES = {
-    "Index": "layout", "Shard": "layout", "ShardSettings": "layout", "read_index": "layout", "Places": "places",
+    "Index": "layout", "Shard": "layout", "ShardSettings": "layout", "read_index": "layout",
     "ShardStream": "stream", "StreamItem": "stream", "verify_shards": "verifying", "in_threads": "writing",
     "write_shards": "writing",
 }  # fmt: skip
 
 __all__ = [
     "Index",
-    "Places",
     "Shard",
     "ShardSettings",
     "ShardStream",

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from data_prep.shards.layout import Index
+from data_prep.shards.features import features_of
+from data_prep.shards.layout import Index, endings_of, fields_of
 
 SHOWN = 40
 HOW = """## Reading it
@@ -60,7 +61,13 @@ def _head(index: Index, title: str) -> dict[str, Any]:
         }
         for kind in kinds
     ]
-    return {"pretty_name": title, "task_categories": ["audio-text-to-text"], "configs": configs}
+    infos = [{"config_name": kind, "features": features_of(fields_of(endings_of(kind)))} for kind in kinds]
+    return {
+        "pretty_name": title,
+        "task_categories": ["audio-text-to-text"],
+        "configs": configs,
+        "dataset_info": infos,
+    }
 
 
 def _totals(index: Index) -> Iterable[tuple[str, ...]]:

@@ -128,9 +128,17 @@ def kind_of(endings: Sequence[str]) -> str:
     """The name of samples with such recordings."""
     if not endings:
         return TEXT
-    if len(set(endings)) == 1:
-        return endings[0] + (f"x{len(endings)}" if len(endings) > 1 else "")
+    if len(endings) > 1 and len(set(endings)) == 1:
+        return f"{endings[0]}x{len(endings)}"
     return "+".join(endings)
+
+
+def endings_of(kind: str) -> list[str]:
+    """The inverse of `kind_of`."""
+    if kind == TEXT:
+        return []
+    ending, _, count = kind.rpartition("x")
+    return [ending] * int(count) if ending and count.isdecimal() else kind.split("+")
 
 
 def fields_of(endings: Sequence[str]) -> list[str]:

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from data_prep.atomic import write_text, writing
 from data_prep.errors import CorpusError
+from data_prep.places import Places
 from data_prep.shards.layout import VERSION, Shard, ShardSettings, fields_of, shard_from_json
-from data_prep.shards.places import Places
 from data_prep.shards.recordings import Facts, ending_of, recording
 
 ROWS_AT_ONCE = 4_096

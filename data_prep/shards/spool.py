@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from alm.errors import RecordError
 from data_prep.atomic import writing
 from data_prep.errors import CorpusError
+from data_prep.places import Places
 from data_prep.records import Record
 from data_prep.shards.layout import ShardSettings, kind_of
-from data_prep.shards.places import Places
 from data_prep.shards.recordings import ending_of
 
 KEY_BYTES = 8

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import remove_leftovers, write_text
+from data_prep.code_version import code_version
 from data_prep.errors import CorpusError
+from data_prep.places import Places
 from data_prep.records import Record
 from data_prep.shards.card import card
-from data_prep.shards.code import code_version
 from data_prep.shards.layout import CARD, INDEX, WORK, Index, Shard, ShardSettings, write_index
 from data_prep.shards.packing import Job, pack
-from data_prep.shards.places import Places
 from data_prep.shards.spool import Section, Spool, spooled
 
 KEYS = 2**64

@@ -11,10 +11,10 @@ from typing import Any
 
 from alm.errors import ConfigError
 from data_prep.atomic import writing
+from data_prep.places import Places
 from data_prep.recipes.units import RECORDS, SAMPLES, Done, Task, Unit
 from data_prep.records import Record, read_records, to_row
 from data_prep.samples import Sample, sample_from_json, to_json
-from data_prep.shards.places import Places
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_samples(task: Task) -> Iterator[Sample]:
     """All samples that a unit takes, with absolute paths of recordings. Raises: RecordError, CorpusError."""
     for path in task.samples:
         with path.open(encoding="utf-8") as stream:
-            for line in stream:
+            for line in stream:  # written by `write_samples`
                 sample = sample_from_json(json.loads(line))
                 yield dataclasses.replace(sample, audio=str(task.places.path(sample.audio)))
 

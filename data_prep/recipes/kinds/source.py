@@ -35,10 +35,11 @@ class SourceOptions:
 
 def _source(name: str) -> Source:
     from data_prep import readers
+    from data_prep.readers.corpus import CORPUS
 
-    sources: Mapping[str, Source] = getattr(readers, "SOURCES", {})
+    sources = {CORPUS.name: CORPUS, **readers.SOURCES}
     if name not in sources:
-        known = ", ".join(sorted(sources)) or "none"
+        known = ", ".join(sorted(sources))
         raise ConfigError(f"no source is called {name!r}; known are {known} (`alm data sources` tells of them)")
     return sources[name]
 

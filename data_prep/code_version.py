@@ -8,12 +8,14 @@ from functools import cache
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 COUNTED = ("data_prep/", "alm/audio", "alm/errors")
 """Where sources lie whose change makes other data; the model has no part in it."""
 LIBRARIES = ("av", "numpy", "pyarrow", "soundfile", "soxr")
 """Another version of these may write other bytes."""
 DATA = "data_prep/manifest"
+CODE_ALONE = ("data_prep", "data_prep/recipes")
+"""Folders whose other files are no part of the code; prompts and the like are."""
 
 
 @cache
@@ -27,7 +29,9 @@ def code_version(*modules: str) -> str:
         finder.import_hook(module, None, ["*"])
     found = (getattr(module, "__file__", None) for module in finder.modules.values())
     files = {Path(name) for name in found if name}
-    files |= {path for path in (ROOT / DATA).rglob("*") if path.is_file()}
+    folders = {path.parent for path in files} - {ROOT / name for name in CODE_ALONE} | {ROOT / DATA}
+    for folder in (one for one in folders if one.is_relative_to(ROOT / "data_prep")):
+        files |= {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     digest = hashlib.sha256("\n".join(f"{name} {_installed(name)}" for name in LIBRARIES).encode())
     for path in sorted(files):
         name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""

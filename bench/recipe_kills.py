@@ -1,0 +1,73 @@
+"""Builds a recipe, builds it again, and once more killed at random moments; compares all bytes of the three.
+
+    python -m bench.recipe_kills default --root . --work FOLDER [--kills 10]
+
+FOLDER takes three builds and can be removed afterwards. Moments are drawn evenly from the first build's length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but what a build keeps for itself."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and ".work" not in path.parts:
+            with path.open("rb") as stream:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def say(text: str) -> None:
+    """One line, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=10)
+    given = parser.parse_args()
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        code = "from alm.cli import app_main; app_main()"
+        command = [sys.executable, "-c", code, "data", "build", given.recipe, "--root", str(given.root)]
+        return subprocess.Popen([*command, "--out", str(given.work / out)], stderr=subprocess.DEVNULL)
+
+    started = time.monotonic()
+    if start("first").wait():
+        sys.exit("the build failed; run it alone to see why")
+    whole = time.monotonic() - started
+    start("second").wait()
+    first = tree(given.work / "first")
+    say(f"first build {whole:.0f} s, {len(first)} files; second equal: {tree(given.work / 'second') == first}")
+    rng, killed = random.Random(0), 0
+    for _ in range(given.kills):
+        process = start("killed")
+        try:
+            process.wait(rng.uniform(0, whole))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+        tars = len(list((given.work / "killed").rglob("*.tar")))
+        steps = len(list((given.work / "killed").rglob("done.json")))
+        say(f"killed {killed} times; {steps} units and {tars} shards are there")
+    start("killed").wait()
+    say(f"after {killed} kills equal: {tree(given.work / 'killed') == first}")
+
+
+if __name__ == "__main__":
+    main()
