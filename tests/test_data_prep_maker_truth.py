@@ -265,6 +265,17 @@ def test_thinking_comes_only_with_its_own_question() -> None:
     assert plain.messages[1].content == '{"is_fraud": false}'
 
 
+def test_words_that_are_said_are_no_sounds_and_have_no_times_where_others_may_be_said() -> None:
+    word = sample("word", labels=("no",), transcript="No", complete=True)
+    assert not rows([word], "label", "label_name", "yes_no") and rows([word], "transcribe")
+    named = (Event("speech", 0.5, 0.9, text="france"),)
+    spoken = sample("named", events=named, transcript="in france it rains")
+    assert not rows([spoken], "span", "when", "event_length") and rows([spoken], "said_at")
+    assert rows([changed(spoken, complete=True)], "span")
+    song = changed(spoken, transcript="", language="en", music=world()[-1].music, events=())
+    assert rows([changed(song, transcript="la")], "language")
+
+
 def test_children_and_values_near_a_bound_are_not_asked_about() -> None:
     voice = voices()[1].voice
     child = changed(voices()[1], voice=dataclasses.replace(voice, age=9.0))

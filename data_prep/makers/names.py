@@ -21,7 +21,6 @@ EVERYWHERE = frozenset(
     "person people human instrument instruments small large close far effect effects unknown object".split()
 )
 """Words that say too little to make two labels related."""
-_NOUN_PHRASE = re.compile(r"^(a|an|the|some|someone|somebody|people)\b|ing\b|\b\w{3,}[^s\W]s$", re.IGNORECASE)
 
 
 def words_of(label: str) -> frozenset[str]:
@@ -48,12 +47,11 @@ class Names:
     """Label in lower case: all labels above it."""
 
     def phrase(self, label: str) -> str:
-        """What completes "I hear ..."."""
+        """What completes "I hear ...": the phrase of one of the project's classes, else the label as it is written."""
         known = self.ontology.by_name.get(label)
         if known is not None:
             return known.phrase
-        name = lower_first(plain(label.replace("_", " ")))
-        return name if _NOUN_PHRASE.search(name) else f"the sound of {name}"
+        return self.name(label)
 
     def name(self, label: str) -> str:
         """The label itself, fit to be read."""

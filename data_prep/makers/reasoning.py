@@ -14,6 +14,8 @@ from data_prep.samples import Asked, Chapter, Sample
 
 MAX_CHAPTERS = 60
 MAX_OPTIONS = 8
+MIN_SUMMARY_WORDS = 3
+"""A cue sheet's chapter names its performer there."""
 CHAPTER_MARGIN_SECONDS = 5.0
 VERDICTS = {"fraud": True, "normal": False, "true": True, "false": False}
 
@@ -110,7 +112,7 @@ def chapter_when(making: Making, sample: Sample) -> Turn | None:
 def chapter_summary(making: Making, sample: Sample) -> Turn | None:
     """What a chapter is about."""
     found = _chapters(sample)
-    told = [one for one in found if plain(one.summary) and _only_title(found, one)]
+    told = [one for one in found if len(one.summary.split()) >= MIN_SUMMARY_WORDS and _only_title(found, one)]
     if not told:
         return None
     chapter = making.one(told)
@@ -129,7 +131,8 @@ def _with_thinking(making: Making, sample: Sample, pool: str, key: str, value: o
     known = [name for name in ("is_fraud", "fraud_type", "scene") if name in sample.extras]
     answer = json.dumps({key: value}, ensure_ascii=False)
     question, meta = making.ask(pool), {"answer": value, "key": key}
-    own = isinstance(thoughts, list | tuple) and len(thoughts) == 1 and known == [key]
+    about = known == [key] or (len(sample.questions) == 1 and key in sample.questions[0].question)
+    own = isinstance(thoughts, list | tuple) and len(thoughts) == 1 and about
     if not own or not isinstance(thoughts, list | tuple) or not plain(str(thoughts[0])):
         return Turn(question, making.say(pool, x=answer), meta)
     thinking = plain(str(thoughts[0]))

@@ -124,7 +124,7 @@ def distance(making: Making, sample: Sample) -> Turn | None:
     found = _any(making, sample, SIDES)
     if found is None or found.distance is None:
         return None
-    words = {"x": found.phrase, "y": f"{found.distance:g}"}
+    words = {"x": found.phrase, "y": f"{found.distance:.1f}"}
     return Turn(making.ask("distance", **words), making.say("distance", **words), {"answer": found.distance})
 
 

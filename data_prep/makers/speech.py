@@ -107,7 +107,8 @@ def mentioned(making: Making, sample: Sample) -> Turn | None:
 def language(making: Making, sample: Sample) -> Turn | None:
     """The spoken language."""
     name = language_of(sample.language)
-    if not name or not _long_enough(sample):
+    sung = bool(sample.music.genre or sample.music.instruments) and not sample.transcript
+    if not name or sung or not _long_enough(sample):
         return None
     return Turn(making.ask("language"), making.say("language", x=name), {"answer": name})
 

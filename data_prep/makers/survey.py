@@ -37,8 +37,10 @@ def label_key(sample: Sample) -> Key:
 
 
 def heard(sample: Sample) -> tuple[str, ...]:
-    """All labels of a sample, those of its events too, each once."""
-    return tuple(dict.fromkeys((*sample.labels, *(event.label for event in sample.events if event.label))))
+    """All labels of a sample, those of its events too, each once; a label that is the word said is none."""
+    found = (*sample.labels, *(event.label for event in sample.events if event.label))
+    said = sample.transcript.strip().lower()
+    return tuple(dict.fromkeys(label for label in found if not said or label.strip().lower() != said))
 
 
 def values_of(sample: Sample) -> Iterator[tuple[Key, str]]:

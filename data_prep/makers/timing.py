@@ -23,8 +23,13 @@ MAX_COUNT = 20
 
 
 def timed(sample: Sample) -> list[Event]:
-    """Events with a label and both times, by onset."""
-    found = [e for e in sample.events if e.label and e.onset is not None and e.offset is not None]
+    """Events with a label and both times, by onset.
+
+    Where a source marks words or turns and does not say that these are all, speech goes on around them: they have no
+    times of their own.
+    """
+    known = [e for e in sample.events if e.label and e.onset is not None and e.offset is not None]
+    found = [e for e in known if sample.complete or not (e.text or e.speaker)]
     return sorted(found, key=lambda event: (event.onset or 0.0, event.offset or 0.0, event.label))
 
 
