@@ -51,8 +51,8 @@ class Inspected:
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inspected]:
     folder, temporary = store(tmp_path_factory.mktemp("records")), tmp_path_factory.mktemp("temporary")
-    odd = [record("dev-evil", "audio/0.wav", EVIL, EVIL, split="dev"), record("dev-lost", "audio/lost.wav", split="dev")]
-    write_records(odd, folder / "dev.jsonl")
+    evil = record("dev-evil", "audio/0.wav", EVIL, EVIL, split="dev")
+    write_records([evil, record("dev-lost", "audio/lost.wav", split="dev")], folder / "dev.jsonl")
     assert CliRunner().invoke(app, ["copies", str(folder)]).exit_code == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -181,7 +181,8 @@ def test_keyboard_alone(visitor: Visitor, inspected: Inspected) -> None:
     page.keyboard.press("f")
     page.keyboard.press("ArrowDown")
     reached: set[str] = set()
-    around = "() => { const ids = []; for (let n = document.activeElement; n; n = n.parentElement) ids.push(n.id); return ids }"
+    around = """() => { const ids = [];
+      for (let n = document.activeElement; n; n = n.parentElement) ids.push(n.id); return ids }"""
     for _ in range(6):
         page.keyboard.press("Tab")
         ids = page.evaluate(around)
