@@ -186,8 +186,8 @@ def main(
         made = time.perf_counter() - began - read
         size = sum(segment.bytes for segment in index.segments)
         hours = sum(item.seconds for item in chosen[:clips]) / 3600
-        typer.echo(f"{len(prints)} recordings ({hours:.2f} h) read in {read:.0f} s; with {distractors} made-up ones the ")
-        typer.echo(f"index of {size / 1e6:.0f} MB and {index.triangles:,} triangles was made in {made:.0f} s.\n")
+        typer.echo(f"{len(prints)} recordings ({hours:.2f} h) read in {read:.0f} s; with {distractors} made-up ones")
+        typer.echo(f"the index of {size / 1e6:.0f} MB and {index.triangles:,} triangles was made in {made:.0f} s.\n")
         table(index, chosen[:planted], corpus, beds, typer.echo)
         typer.echo(f"\nPeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB.")
     finally:
