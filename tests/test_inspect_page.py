@@ -28,6 +28,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 pytest_plugins = ["chat_browser"]
 pytestmark = [*MARKS, pytest.mark.slow]
 EVIL = '<img src=x onerror="alert(1)">'
+LENGTH = """node => new Promise(done => node.readyState ? done(node.duration)
+  : node.onloadedmetadata = () => done(node.duration))"""
 NAMELESS = """() => [...document.querySelectorAll("button, textarea, audio, input")]
   .filter(n => n.offsetParent && !n.ariaLabel && !n.textContent?.trim() && !n.title && !n.labels?.length && !n.alt)
   .map(n => n.outerHTML.slice(0, 120))"""
@@ -51,8 +53,8 @@ class Inspected:
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inspected]:
     folder, temporary = store(tmp_path_factory.mktemp("records")), tmp_path_factory.mktemp("temporary")
-    odd = [record("dev-evil", "audio/0.wav", EVIL, EVIL, split="dev"), record("dev-lost", "audio/lost.wav", split="dev")]
-    write_records(odd, folder / "dev.jsonl")
+    evil = record("dev-evil", "audio/0.wav", EVIL, EVIL, split="dev")
+    write_records([evil, record("dev-lost", "audio/lost.wav", split="dev")], folder / "dev.jsonl")
     assert CliRunner().invoke(app, ["copies", str(folder)]).exit_code == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -80,6 +82,9 @@ class Visitor:
         page.on("request", lambda request: self.asked.append(request.url))
         page.goto(inspected.address)
         expect(page.locator("#record .alm-record")).to_be_visible(timeout=STREAM_MS)
+        expect(page.locator("html[data-alm-keys]")).to_be_attached(timeout=STREAM_MS)
+        page.locator("#record audio").evaluate(LENGTH)
+        page.wait_for_timeout(500)  # Gradio drops what is pressed before it has connected
 
     def shows(self, name: str, place: str) -> None:
         expect(self.page.locator("#record .alm-facts")).to_contain_text(name)
@@ -105,9 +110,7 @@ def visitor(context: BrowserContext, inspected: Inspected) -> Iterator[Visitor]:
 def test_choose_listen_and_flag(visitor: Visitor, inspected: Inspected) -> None:
     page = visitor.page
     visitor.shows("train-0", "Record 1 of 9")
-    length = """node => new Promise(done => node.readyState ? done(node.duration)
-      : node.onloadedmetadata = () => done(node.duration))"""
-    assert page.locator("#record audio").evaluate(length) == pytest.approx(3.0, abs=0.05)
+    assert page.locator("#record audio").evaluate(LENGTH) == pytest.approx(3.0, abs=0.05)
     assert page.locator("#record .alm-sound img").evaluate("node => node.naturalWidth") > 300
     page.locator("#next").click()
     visitor.shows("train-1", "Record 2 of 9")
@@ -179,10 +182,12 @@ def test_keyboard_alone(visitor: Visitor, inspected: Inspected) -> None:
     page.keyboard.press("Tab")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")  # each of Gradio's radio buttons is a stop of its own
+    page.keyboard.press("Space")
     reached: set[str] = set()
-    around = "() => { const ids = []; for (let n = document.activeElement; n; n = n.parentElement) ids.push(n.id); return ids }"
-    for _ in range(6):
+    around = """() => { const ids = [];
+      for (let n = document.activeElement; n; n = n.parentElement) ids.push(n.id); return ids }"""
+    for _ in range(12):
         page.keyboard.press("Tab")
         ids = page.evaluate(around)
         reached |= set(ids)

@@ -189,8 +189,7 @@ def merge(folder: Path) -> Index:
     }
     for key, arrays in rest.items():
         np.save(temporary / f"{key}.npy", np.concatenate(arrays), allow_pickle=False)
-    for column in columns.values():
-        column.flush()
+    columns.clear()  # closes the maps, which writes them
     old = sorted(folder.glob("segment-*"))  # those that an earlier merge replaced and a kill left behind, too
     _finish(temporary, (one for segment in segments for one in segment.recordings), [path.name for path in old])
     for path in old:
@@ -208,7 +207,8 @@ def _placed(points: Points, corners: NDArray[np.int64]) -> NDArray[np.uint32]:
     time = np.rint(points.time[corners[:, 0]]).clip(0).astype(np.uint32)
     band = np.rint(points.band[corners[:, 0]] * 2).astype(np.uint32)
     length = np.rint(points.time[corners[:, 2]] - points.time[corners[:, 0]]).astype(np.uint32)
-    return (time << np.uint32(16)) | (band << np.uint32(8)) | np.minimum(length, np.uint32(255))
+    packed = (time << np.uint32(16)) | (band << np.uint32(8)) | np.minimum(length, np.uint32(255))
+    return np.asarray(packed, dtype=np.uint32)
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class Index:
         order = np.argsort(asked, kind="stable")
         asked, owner = asked[order], owner[order]
         found = [segment.rows(asked) for segment in self.segments]
-        total = np.sum([count for _, count in found], axis=0, dtype=np.int64)
+        total = np.asarray(np.sum([count for _, count in found], axis=0), dtype=np.int64)
         rarest = np.argsort(total, kind="stable")
         useful = np.zeros(len(asked), bool)
         useful[rarest] = np.cumsum(total[rarest]) <= MOST_HITS

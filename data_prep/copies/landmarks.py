@@ -109,7 +109,7 @@ def spectrogram(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     top = float(level.max(initial=0.0))
     if top <= 1e-9:
         return np.zeros_like(level)
-    return np.maximum(10 * np.log10(level / top + 1e-12) + RANGE_DB, 0).astype(np.float32)
+    return np.asarray(np.maximum(10 * np.log10(level / top + 1e-12) + RANGE_DB, 0), dtype=np.float32)
 
 
 def landmarks(samples: NDArray[np.float32], density: Density = ASKED) -> Points:

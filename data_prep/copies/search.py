@@ -23,7 +23,8 @@ from data_prep.copies.recordings import Recording
 from data_prep.errors import CorpusError
 from data_prep.sources.likeness import groups
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Advance = Callable[[int], None]
 
 

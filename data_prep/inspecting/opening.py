@@ -85,7 +85,7 @@ def _launch(blocks: Any, settings: PageSettings, auth: tuple[str, str] | None, p
             ssr_mode=False,
             theme=Soft(primary_hue="teal", neutral_hue="slate", font=sans, font_mono=mono),
             css=_asset("page.css"),
-            head=f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><script>{_asset("page.js")}</script>',
+            head=_head(),
             app_kwargs={"docs_url": None, "redoc_url": None},
         )
     except OSError as error:
@@ -94,6 +94,11 @@ def _launch(blocks: Any, settings: PageSettings, auth: tuple[str, str] | None, p
         ) from None
     reporter()(f"The page is open on {address} - stop it with Ctrl-C")
     blocks.block_thread()
+
+
+def _head() -> str:
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    return f"{policy}<style>{_asset('frame.css')}</style><script>{_asset('page.js')}</script>"
 
 
 def _asset(name: str) -> str:

@@ -18,4 +18,5 @@
     } else return;
     event.preventDefault();
   });
+  document.documentElement.dataset.almKeys = "ready";
 })();

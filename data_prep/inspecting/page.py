@@ -57,14 +57,14 @@ class InspectPage:
             self.facets = [self._facet(name) for name in FACETS]
             self.state = gr.Dropdown([ALL, FLAGGED, UNFLAGGED], value=ALL, label="flag", elem_id="facet-flag",
                                      scale=1, min_width=120)  # fmt: skip
-        with gr.Row(elem_id="moves", equal_height=True):
+        with gr.Row(elem_id="moves", equal_height=False):
             previous = gr.Button("Previous", elem_id="previous", size="sm", min_width=60)
             following = gr.Button("Next", elem_id="next", size="sm", min_width=60, variant="primary")
             chance = gr.Button("Random", elem_id="random", size="sm", min_width=60)
             self.number = gr.Number(1, label="Go to", precision=0, minimum=1, elem_id="goto", min_width=90)
         self.place = gr.HTML(cards.shown_place(0, self.everything, len(self.table)), elem_id="place")
         self.card = gr.HTML(self._card(self.everything, 0), elem_id="record")
-        with gr.Row(elem_id="flagging", equal_height=True):
+        with gr.Row(elem_id="flagging", equal_height=False):
             self.reason = gr.Radio(list(REASONS), value=REASONS[0], label="What is wrong", elem_id="reason", scale=3)
             self.note = gr.Textbox("", label="Note", max_length=1000, elem_id="note", scale=2, min_width=160)
             flag = gr.Button("Flag", elem_id="flag", size="sm", min_width=60, variant="stop")

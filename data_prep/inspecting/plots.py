@@ -86,6 +86,7 @@ def _spread(name: str, title: str, values: Sequence[float], unit: str) -> Plot:
         axes.axvline(middle, color="#b45309", linewidth=1.2)
         axes.set_xlabel(f"{unit} (the line is the median, {middle:.4g})", fontsize=8)
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}" if edges[-1] < 8 * edges[0] else "")
         axes.set_ylabel("records", fontsize=8)
 
     return Plot(name, title, words, _png(draw, 2.4, title))
