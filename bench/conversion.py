@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from typing import Annotated, Any
 import numpy as np
 import soundfile
 import typer
+
+from bench.memory import peak_mebibytes
 
 DISK = "/disk/of/the/authors/"
 WORDS = "dog rain bell door child engine wind voice piano glass water bird siren step crowd".split()
@@ -125,7 +126,7 @@ def once(way: str, source: Path, target: Path) -> None:
     start = time.perf_counter()
     rows = WAYS[way](source, target)
     seconds = time.perf_counter() - start
-    mebibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    mebibytes = peak_mebibytes()
     typer.echo(json.dumps({"rows": rows, "seconds": seconds, "cpu": time.process_time(), "mebibytes": mebibytes}))
 
 

@@ -9,7 +9,6 @@ they are nobody's copy.
 from __future__ import annotations
 
 import io
-import resource
 import shutil
 import tempfile
 import time
@@ -27,6 +26,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from alm.audio import Waveform, load_audio
+from bench.memory import peak_mebibytes
 from data_prep.copies.index import Fingerprint, Index, Known, Writer, fingerprint, merge
 from data_prep.copies.landmarks import BANDS, Points
 from data_prep.copies.matching import find
@@ -189,7 +189,7 @@ def main(
         typer.echo(f"{len(prints)} recordings ({hours:.2f} h) read in {read:.0f} s; with {distractors} made-up ones")
         typer.echo(f"the index of {size / 1e6:.0f} MB and {index.triangles:,} triangles was made in {made:.0f} s.\n")
         table(index, chosen[:planted], corpus, beds, typer.echo)
-        typer.echo(f"\nPeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB.")
+        typer.echo(f"\nPeak memory {peak_mebibytes():.0f} MB.")
     finally:
         shutil.rmtree(folder)
 

@@ -23,7 +23,7 @@ from eval.results import between, markdown_table, shown
 
 SETS = {
     "choice": 240, "presence": 240, "order": 240, "count": 240, "transcript": 240, "caption": 240,
-    "label-listed": 96, "label-open": 96, "label-loglik": 48,
+    "label-open": 96, "label-listed": 48, "label-loglik": 24,
 }  # fmt: skip
 """Sets of `alm eval make corpus`, and about how many questions; those with 183 labels take long."""
 MODELS: dict[str, tuple[str, ...]] = {
@@ -174,6 +174,8 @@ def main(
             if (model, name) not in WITHOUT:
                 where = ("--bench", folders[name], "--out", out / model / name)
                 alm("eval", "run", *where, "--model", "tiny", "--rows", str(rows), *options)
+                if not (out / model / name / "summary.json").is_file():
+                    raise SystemExit(f"{out / model / name}: no summary was written; see the message above")
     for path in written(out, docs, "python -m bench.harness --corpus CORPUS"):
         sys.stdout.write(f"{path}\n")
 

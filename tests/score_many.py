@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.memory import peak_mebibytes
 from eval.harness.answers import Answered
 from eval.harness.asking import Asking
 from eval.harness.grading import score_run
@@ -85,13 +85,6 @@ def main() -> None:
     write_report(run.folder)
     spent = {"cpu_seconds": time.process_time() - used, "seconds": time.perf_counter() - started}
     sys.stdout.write(json.dumps({**spent, "mebibytes": peak_mebibytes()}) + "\n")
-
-
-def peak_mebibytes() -> float:
-    """Of this program alone: what `getrusage` says begins with the process that started it."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
 
 
 def make(folder: Path, kind: str, count: int) -> None:

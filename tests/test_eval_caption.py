@@ -152,7 +152,7 @@ def test_a_hundred_thousand_captions_take_less_than_a_minute() -> None:
 
 def a_hundred_thousand() -> tuple[float, float]:
     """Seconds of the processor and peak memory in MiB."""
-    from tests.score_many import peak_mebibytes
+    from bench.memory import peak_mebibytes
 
     started = time.process_time()
     assert values(rows([f"a dog barks {i % 977} times near a road" for i in range(100_000)]))
