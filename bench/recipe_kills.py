@@ -1,8 +1,9 @@
 """Builds a recipe, builds it again, and once more killed at random moments; compares all bytes of the three.
 
-    python -m bench.recipe_kills default --root . --work FOLDER [--kills 10]
+    python -m bench.recipe_kills default --root . --work FOLDER [--kills 10] [--seconds SECONDS]
 
-FOLDER takes three builds and can be removed afterwards. Moments are drawn evenly from the first build's length.
+FOLDER takes three builds and can be removed afterwards. Moments are drawn evenly from most of the first build's
+length, or of SECONDS; a build that is done before its moment begins anew, so that as many kills as asked for hit one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+SHARE = 0.7
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.0)
     given = parser.parse_args()
 
     def start(out: str) -> subprocess.Popen[bytes]:
@@ -53,15 +58,18 @@ def main() -> None:
     start("second").wait()
     first = tree(given.work / "first")
     say(f"first build {whole:.0f} s, {len(first)} files; second equal: {tree(given.work / 'second') == first}")
-    rng, killed = random.Random(0), 0
-    for _ in range(given.kills):
+    rng, killed, whole = random.Random(0), 0, given.seconds or whole
+    while killed < given.kills:
         process = start("killed")
         try:
-            process.wait(rng.uniform(0, whole))
+            process.wait(rng.uniform(0, SHARE * whole))
+            shutil.rmtree(given.work / "killed")  # it was done before it could be killed: begin anew
+            say("done before it was killed; begun anew")
+            continue
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
+            process.wait()
             killed += 1
-        process.wait()
         tars = len(list((given.work / "killed").rglob("*.tar")))
         steps = len(list((given.work / "killed").rglob("done.json")))
         say(f"killed {killed} times; {steps} units and {tars} shards are there")
