@@ -2,8 +2,8 @@
 
     python -m bench.recipe_kills default --root . --work FOLDER [--kills 10] [--seconds SECONDS]
 
-FOLDER takes three builds and can be removed afterwards. Moments are drawn evenly from most of the first build's
-length, or of SECONDS; a build that is done before its moment begins anew, so that as many kills as asked for hit one.
+FOLDER takes three builds and can be removed afterwards. Moments are drawn from the first build's length, or from
+SECONDS; a build that is done before its moment begins anew, so that as many kills as asked for hit one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-SHARE = 0.7
+MOMENTS = ((0.5, 1.0), (0.0, 0.3))
+"""Parts of a build's length that moments are drawn from in turn: late ones reach all steps, early ones hit builds that
+go on."""
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -62,7 +64,8 @@ def main() -> None:
     while killed < given.kills:
         process = start("killed")
         try:
-            process.wait(rng.uniform(0, SHARE * whole))
+            low, high = MOMENTS[killed % len(MOMENTS)]
+            process.wait(rng.uniform(low * whole, high * whole))
             shutil.rmtree(given.work / "killed")  # it was done before it could be killed: begin anew
             say("done before it was killed; begun anew")
             continue
