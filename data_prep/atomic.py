@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
+from typing import TextIO
 
 TEMPORARY = ".part-"
 
@@ -25,6 +27,17 @@ def writing(path: Path) -> Iterator[BufferedRandom]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+    """`writing` for UTF-8 text."""
+    with writing(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", errors=errors, newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -21,10 +21,10 @@ from data_prep.generation.facts import facts_of
 from data_prep.generation.generate import Generation, generate
 from data_prep.generation.kinds import KINDS
 from data_prep.generation.meter import BudgetSpentError
-from data_prep.generation.output import read_samples
 from data_prep.generation.plan import Budget, Checks, GenerationPlan, Pace
 from data_prep.generation.prompting import FOLDER, load_prompt
 from data_prep.records import Record, read_records, to_row
+from data_prep.sample_files import read_samples
 from data_prep.samples import Asked, Event, Sample, to_json
 
 ALL = tuple(KINDS)

@@ -18,6 +18,7 @@ from alm.endpoints import Chat, Endpoint, EndpointError
 from alm.errors import ConfigError, RecordError
 from alm.evidence import Evidence, Tag
 from alm.testing import noise, tone
+from data_prep.atomic import writing_text
 from data_prep.errors import CorpusError
 from data_prep.generation.asking import Asker
 from data_prep.generation.cache import Cache, content_key
@@ -27,7 +28,6 @@ from data_prep.generation.hearing import Hearing, stretch
 from data_prep.generation.kinds import KINDS
 from data_prep.generation.measure import measured
 from data_prep.generation.meter import BudgetSpentError, Meter
-from data_prep.generation.output import whole_file
 from data_prep.generation.plan import Budget, Pace
 from data_prep.generation.prompting import FOLDER, load_pool, load_prompt
 from data_prep.generation.reading import Pair, read_grade, read_list, read_pairs, read_steps, read_text
@@ -242,7 +242,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), whole_file(tmp_path / "a.jsonl") as stream:
+    with pytest.raises(RuntimeError), writing_text(tmp_path / "a.jsonl") as stream:
         stream.write("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())

@@ -26,10 +26,10 @@ from alm.testing import noise
 from data_prep.generation.generate import Generation
 from data_prep.generation.hearing import Hearing
 from data_prep.generation.kinds import KINDS
-from data_prep.generation.output import read_samples
 from data_prep.generation.plan import GenerationPlan, Pace
 from data_prep.generation.similarity import ClapSimilarity, TagSimilarity
 from data_prep.records import read_records
+from data_prep.sample_files import read_samples
 from data_prep.samples import Sample
 from serve.api.app import create_app
 from serve.api.settings import ServerSettings

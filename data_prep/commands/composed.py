@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,6 @@ from alm.terminal import console, printable, progress_bars
 
 if TYPE_CHECKING:
     from data_prep.composed import Composer
-    from data_prep.samples import Sample
 
 Samples = Annotated[
     Path,
@@ -46,12 +44,13 @@ def compose(
     from data_prep.cli import guarded
     from data_prep.composed import Composer, load_plan
     from data_prep.composed.composing import scenes_of
+    from data_prep.sample_files import samples_at
 
     with guarded():
         wanted = load_plan(plan)
         given = {name: n for name, n in (("train", train), ("dev", dev), ("test", test)) if n is not None}
         wanted = dataclasses.replace(wanted, scenes={**wanted.scenes, **given})
-        composer = Composer(_read(samples), wanted, seed, out)
+        composer = Composer(samples_at(samples), wanted, seed, out)
         if dry_run:
             sys.stdout.write(_planned(composer))
             return
@@ -67,14 +66,6 @@ def compose(
         for path, fault in sorted(composer.lost.items()):
             console().print(printable(f"left out {path}: {fault}"))
         sys.stdout.write(f"{sum(kinds.values())} scenes, {seconds / 3600:.2f} h: {_counts(kinds)}\n")
-
-
-def _read(place: Path) -> Iterator[Sample]:
-    """Samples of a file, or of a store of the project."""
-    from data_prep.readers import corpus
-    from data_prep.sample_files import read_samples
-
-    yield from corpus.samples(place) if place.is_dir() else read_samples(place)
 
 
 def _planned(composer: Composer) -> str:
@@ -126,12 +117,13 @@ def pseudo_label(
     from data_prep.pseudo.labelling import SAMPLES, PseudoPlan, pseudo_label, write_all_views
     from data_prep.pseudo.scorers import ScoreFile, TagHead
     from data_prep.pseudo.thresholds import LabelPlan
+    from data_prep.sample_files import samples_at
 
     with guarded():
         kept = LabelPlan(method=method, threshold=threshold, precision=precision, single=single)
         plan = PseudoPlan(kept, weak_views=weak_views, calibrate=calibrate, seed=seed)
-        known = list(_read(labelled)) if labelled is not None else []
-        asked = list(_read(samples))
+        known = list(samples_at(labelled)) if labelled is not None else []
+        asked = list(samples_at(samples))
         if dry_run:
             by = scores if scores is not None else f"the tag head of {preset}"
             sys.stdout.write(f"{len(asked)} samples to label by {by}, {len(known)} labelled ones to test it\n")

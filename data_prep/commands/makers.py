@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from alm.errors import RecordError
 from alm.terminal import console, printable, progress_bars, write_json
 
 if TYPE_CHECKING:
     from data_prep.makers import MakeReport
-    from data_prep.samples import Sample
 
-MAX_LINE_LETTERS = 16_000_000
 SampleFile = Annotated[
     Path,
     typer.Argument(
@@ -72,12 +69,13 @@ def make(
     from data_prep.cli import guarded
     from data_prep.makers import MakeReport, TaskPlan, make_records, read_plan
     from data_prep.records import write_records
+    from data_prep.sample_files import samples_at
 
     with guarded():
         wanted = read_plan(plan) if plan is not None else TaskPlan()
         wanted = wanted if rows is None else dataclasses.replace(wanted, rows=rows)
         report = MakeReport()
-        made = make_records(_samples(source), wanted, seed, split, report)
+        made = make_records(samples_at(source), wanted, seed, split, report)
         with _counted(made, f"{split} rows", wanted.rows or None) as rows_made:
             total = sum(1 for _ in rows_made) if dry_run else write_records(rows_made, out)
     _show(report, total, "" if dry_run else str(out))
@@ -95,11 +93,12 @@ def measure(
     from data_prep.cli import guarded
     from data_prep.makers.measure import MeasureReport
     from data_prep.makers.measure import measure as measured
+    from data_prep.sample_files import samples_at
     from data_prep.samples import to_json
 
     with guarded():
         report = MeasureReport()
-        found = measured(_samples(source), out.with_name(out.name + ".measured"), report)
+        found = measured(samples_at(source), out.with_name(out.name + ".measured"), report)
         with _counted(found, "samples", None) as samples:
             lines = [json.dumps(to_json(one), ensure_ascii=False) + "\n" for one in samples]
         write_text(out, "".join(lines))
@@ -119,42 +118,6 @@ def _counted(items: Iterable[T], what: str, total: int | None) -> Iterator[Itera
                 bar.advance(task)
 
         yield counted()
-
-
-def _samples(source: Path) -> Iterator[Sample]:
-    """Samples of a file of samples, or of a store.
-
-    Raises:
-        RecordError: a line is no sample; the message names file and line.
-    """
-    from data_prep.readers import corpus
-    from data_prep.samples import sample_from_json
-
-    if source.is_dir():
-        yield from corpus.samples(source)
-        return
-    if not source.is_file():
-        raise RecordError(f"{source}: no such file of samples; `alm data read NAME --from DIR --out DIR` writes one")
-    for number, row in enumerate(_rows(source), start=1):
-        try:
-            yield sample_from_json(row)
-        except RecordError as fault:
-            raise RecordError(f"{source}:{number}: {fault}") from None
-
-
-def _rows(source: Path) -> Iterable[dict[str, object]]:
-    with source.open(encoding="utf-8", errors="replace") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE_LETTERS + 1):
-            number += 1
-            try:
-                row = json.loads(line) if len(line) <= MAX_LINE_LETTERS else None
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                limit = f"of at most {MAX_LINE_LETTERS} letters"
-                raise RecordError(f"{source}:{number}: is no JSON object {limit}; write the file again")
-            yield row
 
 
 def _show(report: MakeReport, total: int, where: str) -> None:

@@ -19,13 +19,12 @@ import httpx
 
 from alm.endpoints import Chat, Endpoint, EndpointError
 from alm.errors import AudioError, ConfigError, RecordError
-from data_prep.atomic import write_text
+from data_prep.atomic import write_text, writing_text
 from data_prep.generation.asking import Asker
 from data_prep.generation.cache import Cache
 from data_prep.generation.facts import facts_of
 from data_prep.generation.kinds import KINDS
 from data_prep.generation.meter import BudgetSpentError, Meter
-from data_prep.generation.output import whole_file
 from data_prep.generation.plan import GenerationPlan
 from data_prep.generation.report import KindCount, Report
 from data_prep.generation.similarity import Similarity
@@ -101,7 +100,7 @@ class Generation:
         """
         ended: BudgetSpentError | ConfigError | None = None
         try:
-            with whole_file(self.out / REJECTED_FILE) as rejected:
+            with writing_text(self.out / REJECTED_FILE) as rejected:
                 try:
                     for done in in_order(self._all_kinds, samples, self.plan.pace.concurrency):
                         yield from self._taken(done, rejected)

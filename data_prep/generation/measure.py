@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_prep.generation.facts import facts_of
 from data_prep.generation.grounding import Grounds
-from data_prep.generation.output import read_samples
+from data_prep.sample_files import read_samples
 
 FOLDER = Path(__file__).with_name("check")
 KINDS = ("sound", "number", "time", "quotation", "trait", "relation")

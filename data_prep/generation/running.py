@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from alm.endpoints import Endpoint
 from alm.errors import AlmError, ConfigError
-from data_prep.atomic import remove_leftovers
+from data_prep.atomic import remove_leftovers, writing_text
 from data_prep.generation.asking import LETTERS_A_TOKEN
 from data_prep.generation.facts import facts_of, numbered
 from data_prep.generation.generate import Generation
 from data_prep.generation.kinds import KINDS
-from data_prep.generation.output import read_samples, whole_file
 from data_prep.generation.plan import GenerationPlan
 from data_prep.generation.prompting import load_prompt
 from data_prep.generation.similarity import ClapSimilarity, Similarity, TagSimilarity
 from data_prep.records import Record, to_row
+from data_prep.sample_files import read_samples
 from data_prep.samples import Sample
 from data_prep.steps import console, progress
 
@@ -62,7 +62,7 @@ def run(samples: Path, plan: GenerationPlan, asked: Asked, out: Path) -> None:
 
         generation.hear = Hearing(_assistant(asked.hear), asked.hear, generation.cache)
     ended: AlmError | None = None
-    with whole_file(out / RECORDS_FILE) as stream, progress() as bar:
+    with writing_text(out / RECORDS_FILE) as stream, progress() as bar:
         task = bar.add_task("samples", total=total)
         try:
             for record in generation.records(_counted(read_samples(samples), lambda: bar.advance(task))):

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, TextIO
+from typing import Any
 
-from data_prep.atomic import TEMPORARY
+from data_prep.atomic import writing_text
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, ReadReport, Source
 from data_prep.samples import Sample, to_json
@@ -32,13 +32,16 @@ def read_all(
     """
     report = ReadReport()
     with ExitStack() as stack:
-        files = {name: stack.enter_context(_Whole(out / name)) for name in (SAMPLES, LOST)} if out else {}
+        # Names of lost files may hold bytes that are no text; these are written out.
+        whole = partial(writing_text, errors="backslashreplace")
+        files = {name: stack.enter_context(whole(out / name)) for name in (SAMPLES, LOST)} if out else {}
         for one in source.read(root, options):
             report.count(one)
             advance()
             if files:
                 row = to_json(one) if isinstance(one, Sample) else asdict(one)
-                files[SAMPLES if isinstance(one, Sample) else LOST].write(row)
+                kind = SAMPLES if isinstance(one, Sample) else LOST
+                files[kind].write(json.dumps(row, ensure_ascii=False) + "\n")
     if not report.samples:
         raise CorpusError(f"{root}: not one sample of {source.name}: {_losses(report) or 'its lists are empty'}")
     return report
@@ -67,31 +70,3 @@ def as_json(source: Source, report: ReadReport) -> dict[str, Any]:
     """The report for programs."""
     shown = [asdict(one) for one in report.shown]
     return {"source": source.name, "samples": dict(report.samples), "lost": dict(report.lost), "shown": shown}
-
-
-class _Whole:
-    """A file of JSON lines that takes its name only when everything went well.
-
-    Names of lost files may hold bytes that are no text; these are written out.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f"{TEMPORARY}{token_hex(6)}-{path.name}")
-        self._stream: TextIO | None = None
-
-    def __enter__(self) -> _Whole:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self._part.open("w", encoding="utf-8", errors="backslashreplace")
-        return self
-
-    def write(self, row: dict[str, Any]) -> None:
-        assert self._stream is not None
-        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        if kind is None:
-            self._part.replace(self._path)
-        self._part.unlink(missing_ok=True)
