@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from data_prep.cli import app
 from data_prep.makers import TASKS
 from data_prep.records import read_records
+from data_prep.sample_files import write_samples
 from data_prep.samples import to_json
 from tests.maker_toys import world
 
@@ -40,6 +42,16 @@ def test_rows_are_made_and_counted(tmp_path: Path) -> None:
     other = tmp_path / "none.jsonl"
     code, _, told = run("make", str(source), "--out", str(other), "--dry-run")
     assert code == 0 and not other.exists() and "nothing is written" in told
+
+
+def test_recordings_of_a_list_lie_beside_it_and_not_where_rows_are_written(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    source, out = tmp_path / "lists" / "samples.jsonl", tmp_path / "rows.jsonl"
+    write_samples([replace(one, audio=str(tmp_path / "lists" / f"{one.id}.wav")) for one in world("train")], source)
+    assert '"audio": "/' not in source.read_text(), "control: the list names them from its own folder"
+    assert run("make", str(source), "--out", str(out), "--rows", "50")[0] == 0
+    named = {Path(audio).parent for row in read_records(out) for audio in row.audios}
+    assert named == {tmp_path / "lists"}
 
 
 def test_measures_are_added_and_kept(tmp_path: Path) -> None:
