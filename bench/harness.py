@@ -16,10 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from eval.harness import plots
-from eval.harness.plots import interval
-from eval.harness.report import as_csv
+from eval.harness.report import as_csv, cell
 from eval.harness.summary import BOTH, read_summary
-from eval.results import between, markdown_table, shown
+from eval.results import markdown_table, shown
 
 SETS = {
     "choice": 240, "presence": 240, "order": 240, "count": 240, "transcript": 240, "caption": 240,
@@ -65,15 +64,6 @@ def headline(summary: Summary, condition: str) -> Mapping[str, Any] | None:
         if found := [m for m in measures if m["key"] == key]:
             return dict(found[0])
     return None
-
-
-def cell(measure: Mapping[str, Any] | None) -> str:
-    """Value and interval."""
-    if measure is None or measure["value"] is None:
-        return ""
-    low, high = interval(measure)
-    spread = "" if low is None or high is None else f" [{between(low, high, measure['unit'])}]"
-    return shown(measure["value"], measure["unit"]) + spread
 
 
 def simple(summary: Summary, name: str) -> str:

@@ -120,14 +120,15 @@ def _main_table(summary: Summary, kind: str) -> list[str]:
     for key in keys:
         known = next(own[key] for own in columns if key in own)
         note = known["note"] + (" (less is better)" if known["better"] < 0 else "")
-        rows.append([f"{known['label']} ({key})", *(_cell(own.get(key)) for own in columns), note.strip()])
+        rows.append([f"{known['label']} ({key})", *(cell(own.get(key)) for own in columns), note.strip()])
     for name, measures in summary["baselines"].get(kind, {}).items():
         found = ", ".join(f"{m['key']} {shown(m['value'], m['unit'])}" for m in measures)
         rows.append([f"baseline `{name}`", found, *("" for _ in columns[1:]), "needs no model"])
     return markdown_table(("", *conditions, "note"), rows)
 
 
-def _cell(measure: Mapping[str, Any] | None) -> str:
+def cell(measure: Mapping[str, Any] | None) -> str:
+    """Value and interval of a measure; empty where there is none."""
     if measure is None or measure["value"] is None:
         return ""
     low, high = interval(measure)
@@ -144,7 +145,7 @@ def _tag_tables(summary: Summary, kind: str) -> list[str]:
         for value, measures in list(values.items())[:MOST_ROWS]:
             found = {m["key"]: m for m in measures}
             count = max((m["items"] for m in measures), default=0)
-            rows.append([value, str(count), *(_cell(found.get(k)) for k in keys)])
+            rows.append([value, str(count), *(cell(found.get(k)) for k in keys)])
         lines += [f"**By {tag}** ({name})", "", *markdown_table((tag, "items", *keys), rows), ""]
     return lines
 
@@ -177,7 +178,7 @@ def _rates_table(summary: Summary) -> list[str]:
 
 
 def _rate(found: Mapping[str, Any] | None) -> str:
-    return _cell({"unit": "%", **found}) if found else "0"
+    return cell({"unit": "%", **found}) if found else "0"
 
 
 def _facts(summary: Summary) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.harness import plots
-from eval.harness.plots import interval
-from eval.harness.report import as_csv
+from eval.harness.report import as_csv, cell
 from eval.harness.store import replace_bytes
 from eval.harness.summary import BOTH, read_summary
-from eval.results import between, markdown_table, shown
+from eval.results import markdown_table
 
 PAGE, TABLE, IMAGES = "runs.md", "runs.csv", "plots"
 
@@ -52,16 +51,10 @@ def _table(own: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     columns = list(dict.fromkeys(told))
     rows = []
     for name, summary in own:
-        found = {(c, kind, m["key"]): _cell(m) for c in conditions for kind, m in _measures(summary, c)}
+        found = {(c, kind, m["key"]): cell(m) for c in conditions for kind, m in _measures(summary, c)}
         complete = "" if summary["complete"] else "incomplete"
         rows.append([name, summary["run"]["model"], *(found.get(c, "") for c in columns), complete])
     return markdown_table(("run", "model", *(f"{k}, {key} ({c})" for c, k, key in columns), ""), rows)
-
-
-def _cell(measure: Mapping[str, Any]) -> str:
-    low, high = interval(measure)
-    spread = "" if low is None or high is None else f" [{between(low, high, measure['unit'])}]"
-    return shown(measure["value"], measure["unit"]) + spread
 
 
 def _bars(own: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, list[plots.Bar]]:
