@@ -242,3 +242,13 @@ def test_command_line_says_what_is_missing(tmp_path: Path) -> None:
     for command in ("scenes", "rows", "check"):
         result = runner.invoke(cli.app, [command, "--out", str(tmp_path)])
         assert result.exit_code == 2, result.output
+
+
+def test_clips_that_test_holds_too_are_left_out_of_train() -> None:
+    shared = corpus.shared_clips()
+    by_id = {clip.id: clip for clip in corpus.load_clips()}
+    listed = {clip.id: clip for path in corpus.manifest_files() for clip in corpus.read_manifest(path)}
+
+    assert shared and not shared.keys() & by_id.keys()
+    assert {listed[name].split for name in shared} <= {"train", "dev"}, "the control: the manifests do list them"
+    assert {by_id[name].split for name in shared.values()} == {"test"}

@@ -15,6 +15,7 @@ from alm.asked import Scores
 from alm.evidence import Sounds, Tag
 from data_prep.records import Message, Record
 from tests import training_helpers as small
+from training import language
 from training.config import EvidenceConfig, StageConfig, build
 from training.features import as_inputs
 from training.groups import group_of, learned_state, narrow_frozen, set_trainable
@@ -118,7 +119,7 @@ def test_rows_read_a_few_at_a_time_are_read_alike(tmp_path: Path, monkeypatch: p
     assert len(batch.owner) > 3 and len(batch.alike(2)) > 1, "control: there is something to split"
     found = []
     for most in (2, 100):
-        monkeypatch.setattr("training.language.ROWS_AT_ONCE", most)
+        monkeypatch.setitem(language.ROWS_AT_ONCE, "cpu", most)
         with torch.no_grad():
             each, where, hit = objective._token_losses(batch, 0.0)
         order = torch.argsort(where, stable=True)

@@ -27,6 +27,7 @@ from training.config import StageConfig
 from training.features import FeatureCache, Features, collate
 from training.groups import evaluating
 from training.objective import rng_for
+from training.placing import moved
 from training.sounds import ClassInfo, Sampler, Sound, multi_hot
 
 BATCH_EVAL = 64
@@ -119,8 +120,8 @@ class AlignObjective:
         seed: int,
     ) -> None:
         self.model, self.stage, self.cache, self.labels, self.seed = model, stage, cache, list(labels), seed
-        self.targets, self.captions, self.info = targets, caption_index, info
-        self.extra = Temperature()
+        self.targets, self.captions, self.info = moved(targets, model.device), caption_index, info
+        self.extra = Temperature().to(model.device)
         there = [s for s in sounds if cache.find(s.path) is not None]
         self.missing = len(sounds) - len(there)
         self.train = [s for s in there if s.split == "train"]
@@ -167,7 +168,7 @@ class AlignObjective:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         heard = add_noise(batch.heard, self.stage.augment.noise)
-        total, parts = torch.zeros(()), {}
+        total, parts = batch.wanted.new_zeros(()), {}
         hearing = self.model.model.hearing
         if "aligner" in self.stage.train:
             for index, (branch, aligner) in enumerate(zip(hearing.branches, hearing.aligners, strict=True)):
@@ -217,8 +218,8 @@ def _contrast(scale: Tensor, sounds: Tensor, texts: Tensor, wanted: Tensor) -> T
     if len(sounds) < 2:
         return sounds.sum() * 0.0
     similar = scale * sounds @ texts.T
-    own = torch.arange(len(sounds))
-    same = (wanted @ wanted.T > 0) & ~torch.eye(len(sounds), dtype=torch.bool)
+    own = torch.arange(len(sounds), device=sounds.device)
+    same = (wanted @ wanted.T > 0) & ~torch.eye(len(sounds), dtype=torch.bool, device=sounds.device)
     similar = similar.masked_fill(same, -1e4)
     return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2
 
@@ -249,10 +250,10 @@ def evaluate(objective: AlignObjective, sounds: Sequence[Sound]) -> dict[str, fl
     for first in range(0, len(sounds), BATCH_EVAL):
         items = [objective.cache.find(s.path) for s in sounds[first : first + BATCH_EVAL]]
         parts = [window(objective.cache.read(i), 0, objective.cache.frame_seconds) for i in items if i is not None]
-        heard = collate(parts, objective.cache.frame_seconds)
-        align.append(_class_scores(objective, heard))
+        heard = moved(collate(parts, objective.cache.frame_seconds), model.device)
+        align.append(_class_scores(objective, heard).cpu())
         head = model.model.hearing.tag_head
-        tags.append(head(heard) if head is not None else torch.zeros_like(align[-1]))
+        tags.append(head(heard).cpu() if head is not None else torch.zeros_like(align[-1]))
     truth = torch.from_numpy(multi_hot(sounds, labels)) > 0
     figures = _figures(torch.cat(align), truth, labels, objective.info)
     own = _figures(torch.cat(tags), truth, labels, objective.info)

@@ -85,5 +85,5 @@ def add_noise(heard: dict[str, Heard], size: float) -> dict[str, Heard]:
 
 
 def _noisy(hidden: Tensor, mask: Tensor, size: float) -> Tensor:
-    strength = size * torch.rand(len(hidden), 1, 1, 1)
+    strength = size * torch.rand(len(hidden), 1, 1, 1, device=hidden.device)
     return hidden + torch.randn_like(hidden) * (hidden.std() * strength) * mask[:, None, :, None]

@@ -164,6 +164,9 @@ class RunConfig:
     attention: str = "sdpa"
     """Attention of the language model; on CPU the backward pass of `eager` is faster."""
     device: str = "cpu"
+    """`cpu`, `cuda` or `cuda:N`."""
+    workers: int = 0
+    """Processes that make batches ahead: 1 or 2 keep a GPU busy; on two cores they would slow the training down."""
     save_every_minutes: float = 5.0
     out: str = "runs/tiny"
 

@@ -74,6 +74,8 @@ class FeatureCache:
         self._open: dict[str, Any] = {}
         self.frame_seconds: dict[str, float] = {}
         self.digest = ""
+        self.detached = False
+        """Unpacked on a machine without the recordings: they are known by name alone."""
         self.reload()
 
     def reload(self) -> None:
@@ -82,6 +84,7 @@ class FeatureCache:
         if about.is_file():
             facts = json.loads(about.read_text(encoding="utf-8"))
             self.digest, self.frame_seconds = facts["digest"], dict(facts["frame_seconds"])
+            self.detached = facts.get("detached", False)
         for index in sorted(self.folder.glob("shard-*.jsonl")):
             for line in index.read_text(encoding="utf-8").splitlines():
                 item = Item(**json.loads(line), shard=index.stem)
@@ -90,7 +93,9 @@ class FeatureCache:
     def find(self, path: Path) -> Item | None:
         """The entry of a file that has not changed since it was cached."""
         item = self.items.get(str(path))
-        return item if item is not None and (item.size, item.changed_ns) == _stamp(path) else None
+        if item is None or self.detached:
+            return item
+        return item if path.is_file() and (item.size, item.changed_ns) == _stamp(path) else None
 
     def read(self, item: Item) -> Features:
         """Features of an entry.

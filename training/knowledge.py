@@ -32,6 +32,7 @@ from training.atomic import whole_file, write_json
 from training.config import EvidenceConfig
 from training.features import FeatureCache, Features, Item, collate
 from training.objective import rng_for, seed_for
+from training.placing import moved
 from training.sounds import Sampler, Sound, multi_hot
 
 POOL_BATCH = 128
@@ -69,18 +70,21 @@ def train_heads(
     labels: Sequence[str],
     config: EvidenceConfig,
     seed: int,
+    device: str = "cpu",
 ) -> list[TagHead]:
     """One head for each fold, trained on all other folds' sources."""
-    features, wanted = pooled_features(sounds, cache), torch.from_numpy(multi_hot(sounds, labels))
+    features = pooled_features(sounds, cache).to(device)
+    wanted = torch.from_numpy(multi_hot(sounds, labels)).to(device)
     heads = []
     for fold in range(config.folds):
         kept = [i for i, s in enumerate(sounds) if fold not in {fold_of(p, config.folds) for p in s.source.split("+")}]
         sampler = Sampler.of([sounds[i] for i in kept], labels)
         torch.manual_seed(seed_for(seed, "fold", fold))
-        head = make().train()
+        head = make().to(device).train()
         optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
         for step in range(config.fold_steps):
-            index = torch.tensor([kept[i] for i in sampler.draw(FOLD_BATCH, rng_for(seed, "fold", fold, step))])
+            drawn = sampler.draw(FOLD_BATCH, rng_for(seed, "fold", fold, step))
+            index = torch.tensor([kept[i] for i in drawn], device=device)
             logits = head.classify(features[index])
             loss = F.binary_cross_entropy_with_logits(logits, wanted[index], reduction="none").sum(1).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -106,7 +110,7 @@ class Blend(nn.Module):
 @torch.no_grad()
 def opinion_of(head: nn.Module, item: Item, cache: FeatureCache, config: AlmConfig) -> tuple[Sounds, Scores]:
     """Events of a cached recording and the logits of all classes, as the assistant makes them."""
-    heard = collate([cache.read(item)], cache.frame_seconds)
+    heard = moved(collate([cache.read(item)], cache.frame_seconds), next(head.parameters()).device)
     timeline = Timeline(head, config.tag_labels or [])
     timeline.add_windows(heard, windows(item.seconds, config.window_seconds, config.overlap_seconds))
     return timeline.sounds(item.seconds), timeline.scores()

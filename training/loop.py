@@ -21,6 +21,7 @@ from training.checkpoint import Progress
 from training.config import StageConfig
 from training.groups import optimizer_groups
 from training.objective import Objective, seed_for
+from training.placing import batches, moved
 
 LOG_EVERY = 10
 
@@ -99,6 +100,9 @@ class Stage:
     seed: int
     save_every_seconds: float
     autocast: bool = False
+    device: str = "cpu"
+    workers: int = 0
+    """Processes that make batches ahead."""
 
     def run(self, stop: Stop) -> bool:
         """Train to the end; False when it was asked to stop before."""
@@ -120,10 +124,9 @@ class Stage:
     def _steps(self, stop: Stop) -> bool:
         window: dict[str, float] = {}
         began, first = time.monotonic(), self.progress.step
-        while self.progress.step < self.config.steps:
-            step = self.progress.step
-            # Not ahead in a thread: its own team of OpenMP threads would make all of them sleep at every barrier.
-            parts = self._step(step, self.objective.batch(step))
+        coming = batches(self.objective.batch, first, self.config.steps, self.workers)
+        for step, batch in enumerate(coming, start=first):
+            parts = self._step(step, moved(batch, self.device))
             self.progress.step = step + 1
             for key, value in parts.items():
                 window[key] = window.get(key, 0.0) + value
@@ -166,7 +169,7 @@ class Stage:
         return {"loss": value, "norm": norm, **parts}
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast)
 
     def _validate(self) -> None:
         began = time.monotonic()

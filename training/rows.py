@@ -104,7 +104,7 @@ def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], in
     rows, missing = [], 0
     for file in files:
         for record in read_records(file):
-            items = [cache.find(Path(a)) if Path(a).is_file() else None for a in record.audios]
+            items = [cache.find(Path(a)) for a in record.audios]
             if any(i is None for i in items):
                 missing += 1
             else:

@@ -199,6 +199,7 @@ class Run:
             self.labels,
             evidence,
             self.config.seed,
+            self.config.device,
         )
         self.say(f"trained {len(folds)} tag heads, each without a part of the sources")
         by_path = {str(s.path): s.source for s in sounds}
@@ -289,7 +290,8 @@ class Run:
         log = Log(self.folder / "log.jsonl")
         running = Stage(
             model, names, stage, objective, self.folder, log, self.config.seed,
-            self.config.save_every_minutes * 60.0, self.config.precision == "bf16",
+            self.config.save_every_minutes * 60.0, self.config.precision == "bf16", self.config.device,
+            self.config.workers,
         )  # fmt: skip
         if not running.run(stop):
             return False
