@@ -17,6 +17,7 @@ from alm.asked import Scores
 from alm.errors import ConfigError
 from alm.evidence import Sounds
 from alm.modeling import AlmForConditionalGeneration
+from alm.presets import load_preset
 from alm.processing import AlmProcessor
 from alm.tagging import TagHead
 from data_prep.records import read_records
@@ -104,7 +105,8 @@ class Run:
 
     @cached_property
     def cache(self) -> FeatureCache:
-        return FeatureCache(Path(self.config.data.cache))
+        model = {**load_preset(self.config.preset).model, **self.config.model}
+        return FeatureCache(Path(self.config.data.cache), model["encoders"])
 
     @cached_property
     def sounds(self) -> list[Sound]:
@@ -235,11 +237,19 @@ class Run:
             found[index] = Targets(**load_file(file))
         return found
 
+    def collator(self, knowledge: Knowledge) -> Collator:
+        """Rows to batches, with this knowledge of recordings."""
+        model, processor = self.parts
+        aware = any(b.aligner.question_aware for b in model.config.branch_configs)
+        if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
+            raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
+        return Collator(processor, self.cache, knowledge, self.base.system, aware)
+
     def objective(self, stage: StageConfig) -> Objective:
         """The loss of a stage."""
-        model, processor = self.parts
+        model = self.parts[0]
         if stage.kind == "language":
-            collator = Collator(processor, self.cache, self.knowledge(), self.base.system)
+            collator = self.collator(self.knowledge())
             return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
         captions = sorted({s.caption for s in self.sounds if s.split == "train" and s.single and s.classes})
         info = read_classes(Path(self.config.data.classes))
