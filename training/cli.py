@@ -197,7 +197,7 @@ def study(
 def pack(
     config: ConfigPath,
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    distortion: Annotated[float, typer.Option(min=1e-5, max=0.5, help="Error, as a part of the variance.")] = 0.01,
+    distortion: Annotated[float, typer.Option(min=0.005, max=0.5, help="Error, as a part of the variance.")] = 0.01,
     processes: Annotated[int, typer.Option(min=1, help="Processes that pack.")] = 1,
 ) -> None:
     """Make the feature cache small enough to travel to another machine (with losses; `unpack` there)."""

@@ -113,7 +113,7 @@ class FeatureCache:
             raise CheckpointError(
                 f"{self.folder / item.shard}.safetensors is damaged ({error}); run `python -m training features`"
             ) from error
-        return Features(hidden, item.frames, item.seconds, item.windows)
+        return Features(hidden, {name: item.frames[name] for name in hidden}, item.seconds, item.windows)
 
     def drop_damaged(self) -> list[str]:
         """Delete shards that cannot be read or lack what their index names; gives their names."""
