@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,10 @@ def pack(cache: FeatureCache, items: Iterable[Item], out: Path, distortion: floa
     }  # fmt: skip
     write_json(out / "packed.json", facts)
     parts = [chosen[i : i + PART_ITEMS] for i in range(0, len(chosen), PART_ITEMS)]
-    work = partial(_pack_part, cache, bases, distortion, out)
+    work = partial(_pack_part, cache.folder, bases, distortion, out)
     if processes == 1:
         return sum(map(work, range(len(parts)), parts))
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         return sum(pool.map(work, range(len(parts)), parts))
 
 
@@ -110,10 +111,10 @@ def _arrays(basis: Basis) -> Iterator[tuple[str, Floats]]:
 
 
 def _pack_part(
-    cache: FeatureCache, bases: dict[str, Basis], distortion: float, out: Path, number: int, items: Sequence[Item]
+    folder: Path, bases: dict[str, Basis], distortion: float, out: Path, number: int, items: Sequence[Item]
 ) -> int:
-    fresh = FeatureCache(cache.folder)  # open files are not shared between processes
-    read = [fresh.read(i) for i in items]
+    cache = FeatureCache(folder)  # open files are not shared between processes
+    read = [cache.read(i) for i in items]
     rows = [{k: v for k, v in asdict(i).items() if k != "shard"} for i in items]
     widths = [{n: h.shape[2] for n, h in f.hidden.items()} for f in read]
     blob = json.dumps([{**r, "widths": w} for r, w in zip(rows, widths, strict=True)])
@@ -149,7 +150,7 @@ def unpack(source: Path, folder: Path, processes: int = 1) -> int:
     parts = sorted(source.glob("part-*.z"))
     if processes == 1:
         return sum(map(work, parts))
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         return sum(pool.map(work, parts))
 
 
