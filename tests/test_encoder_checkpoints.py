@@ -53,7 +53,7 @@ def test_a_hostile_pickle_never_runs(tmp_path: Path, zipped: bool) -> None:
 
 
 def test_the_trap_is_one(tmp_path: Path) -> None:
-    pickle.loads(pickle.dumps(Trap(tmp_path / "it-ran")))  # noqa: S301: the control
+    pickle.loads(pickle.dumps(Trap(tmp_path / "it-ran")))  # noqa: S301  # the control
     assert (tmp_path / "it-ran").exists()
 
 
