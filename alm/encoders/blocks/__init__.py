@@ -1,1 +1,1 @@
-"""Parts that several encoder families share."""
+"""Building blocks that several encoder families share."""

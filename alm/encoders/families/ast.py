@@ -17,7 +17,7 @@ from transformers import ASTConfig
 from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer import ASTModel
 
 from alm.encoders.base import AudioEncoder, EncoderOutput, config_from
-from alm.encoders.blocks.patches import by_time, check_frequency, patch_times, real_steps
+from alm.encoders.blocks.steps import by_time, check_frequency, patch_times, real_steps
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends import KaldiFrontEnd
 from alm.errors import ConfigError, WeightsError
