@@ -19,8 +19,6 @@ from torch import Tensor, nn
 class _StandIn(ModuleType):
     """A module that has every name; modules below it are stand-ins, too."""
 
-    __path__: tuple[str, ...] = ()
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
