@@ -35,7 +35,7 @@ def main(checkout: Path) -> None:
     original = importlib.import_module("dasheng.pretrained.pretrained")
     model = original.Dasheng(embed_dim=32, depth=2, num_heads=2)
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    golden = Golden("dasheng", SOURCE, shapes, [1, FRAMES, 64], settings={"num_heads": 2})
+    golden = Golden("dasheng", SOURCE, shapes, [1, FRAMES, 64], settings={"config": {"num_heads": 2}})
     model.load_state_dict(seeded_state(shapes, golden.seed))
     picture = model.eval().init_bn(seeded_input(golden).transpose(1, 2)[:, None])
     states = hidden_states(model.blocks, lambda: model.forward_spectrogram(picture))

@@ -57,6 +57,12 @@ def front_end(config: Mapping[str, Any]) -> MelDbFrontEnd:
     return mel_db_front_end(_GRID, config_from(DashengConfig, config).max_steps)
 
 
+def _said(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a `.pt` says under `config`, or a transformers folder under `encoder_kwargs`."""
+    inner = settings.get("config", settings.get("encoder_kwargs", settings))
+    return inner if isinstance(inner, Mapping) else {}
+
+
 def read(checkpoint: Checkpoint) -> Read:
     """From a released `.pt` (`model` and `config`) or a transformers folder."""
     tensors = bare_names(checkpoint.tensors)
@@ -68,9 +74,8 @@ def read(checkpoint: Checkpoint) -> Read:
         raise refusal(checkpoint, "dasheng", "it pools with a class token, which no published model does")
     kept, unused = divided(tensors, _UNUSED)
     sizes = vit_sizes(kept)
-    said = checkpoint.settings.get("encoder_kwargs", checkpoint.settings)
     usual = max(1, sizes["dim"] // _HEAD_DIMS.get(sizes["dim"], HEAD_DIM))
-    sizes["num_heads"] = said.get("num_heads", usual) if isinstance(said, Mapping) else usual
+    sizes["num_heads"] = _said(checkpoint.settings).get("num_heads", usual)
     return Read({**sizes, "max_steps": kept["time_pos_embed"].shape[3]}, kept, unused)
 
 
