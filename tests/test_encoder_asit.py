@@ -9,8 +9,14 @@ import torch
 
 from alm import encoders
 from alm.errors import WeightsError
-from tests.encoder_checks import GOLDEN, check_alone_equals_batch, check_click, check_container, check_golden
-from tests.encoder_checks import seeded_encoder
+from tests.encoder_checks import (
+    GOLDEN,
+    check_alone_equals_batch,
+    check_click,
+    check_container,
+    check_golden,
+    seeded_encoder,
+)
 from tests.grid_helpers import FRAMES, SMALL, difference_with_masks_ignored, official, saved
 
 

@@ -33,7 +33,8 @@ def test_transformers_folder_opens_with_every_tensor(tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     folder.mkdir()
     save_file({f"encoder.{name}": tensor for name, tensor in state.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"model_type": "dasheng", "encoder_kwargs": settings["config"]}), "utf-8")
+    said = {"model_type": "dasheng", "encoder_kwargs": settings["config"]}
+    (folder / "config.json").write_text(json.dumps(said), "utf-8")
     check_container(folder, "dasheng", tmp_path / "out", expected=READ)
 
 

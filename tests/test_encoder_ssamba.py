@@ -12,8 +12,14 @@ from alm import encoders
 from alm.encoders.blocks.selective_scan import selective_scan
 from alm.encoders.families import ssamba
 from alm.errors import WeightsError
-from tests.encoder_checks import check_alone_equals_batch, check_click, check_container, check_golden, seeded_encoder
-from tests.encoder_checks import worst_difference
+from tests.encoder_checks import (
+    check_alone_equals_batch,
+    check_click,
+    check_container,
+    check_golden,
+    seeded_encoder,
+    worst_difference,
+)
 from tests.grid_helpers import FRAMES, official, saved
 
 SMALL = {"dim": 32, "num_layers": 2, "states": 4}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 from tools.golden.grids import OUT, hidden_states, mean_over_rows
@@ -22,7 +23,7 @@ def main(checkout: Path) -> None:
     sys.path.insert(0, str(checkout))
     for name in ("torchaudio", "torchaudio.transforms"):
         sys.modules[name] = MagicMock()  # the spectrogram has a comparison of its own
-    original = importlib.import_module("models.audiotransformer")
+    original: Any = importlib.import_module("models.audiotransformer")
     original.FrontEnd = MagicMock(return_value=None)
     model = original.AudioTransformer(outputdim=5, embed_dim=32, depth=2, num_heads=2, pooling="mean")
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import torch
@@ -26,10 +27,10 @@ def main(checkout: Path) -> None:
     """Write tests/golden/encoders/dasheng.safetensors."""
     for name in ("torchaudio", "torchaudio.transforms"):
         sys.modules[name] = MagicMock()  # the spectrogram has a comparison of its own
-    package = types.ModuleType("dasheng")  # theirs asks for the version of an installed package
+    package: Any = types.ModuleType("dasheng")  # theirs asks for the version of an installed package
     package.__path__ = [str(checkout / "dasheng")]
     sys.modules["dasheng"] = package
-    transforms = sys.modules["torchaudio"].transforms
+    transforms: Any = sys.modules["torchaudio"].transforms
     transforms.MelSpectrogram = transforms.AmplitudeToDB = lambda **_: nn.Identity()
     torch.Callable = Callable  # type: ignore[attr-defined]  # an annotation of theirs
     original = importlib.import_module("dasheng.pretrained.pretrained")

@@ -39,4 +39,4 @@ def hidden_states(blocks: Iterable[nn.Module], run: Callable[[], object]) -> lis
 
 def mean_over_rows(tokens: Tensor, rows: int) -> Tensor:
     """Tokens row by row `[batch, rows * steps, dim]` to `[batch, steps, dim]`."""
-    return tokens.unflatten(1, (rows, -1)).mean(1)
+    return tokens.unflatten(1, (rows, -1)).mean(1)  # type: ignore[no-any-return]

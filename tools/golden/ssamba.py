@@ -1,7 +1,7 @@
 """Golden numbers of SSAMBA: `python -m tools.golden.ssamba CHECKOUT VIM`.
 
-CHECKOUT is https://github.com/SiavashShams/ssamba and VIM https://github.com/hustvl/Vim, which it runs on; einops must be
-importable (from outside this environment). Their own code runs, forward only, with the CUDA kernels replaced by the
+CHECKOUT is https://github.com/SiavashShams/ssamba and VIM https://github.com/hustvl/Vim, which it runs on; einops must
+be importable (from outside this environment). Their own code runs, forward only, with the CUDA kernels replaced by the
 reference functions that Vim keeps beside them.
 """
 
@@ -52,7 +52,7 @@ def _outputs(model: Any, spectrogram: Tensor) -> dict[int, Tensor]:
     """A layer gives what its mixer adds and the sum so far: what leaves it is their sum."""
     states: list[Tensor] = []
     hooks = [model.v.layers[0].register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].clone()))]
-    hooks += [layer.register_forward_hook(lambda _, __, out: states.append(out[0] + out[1])) for layer in model.v.layers]
+    hooks += [lay.register_forward_hook(lambda _, __, out: states.append(out[0] + out[1])) for lay in model.v.layers]
     hooks.append(model.mlp_head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].clone())))
     with torch.no_grad():
         model(spectrogram, task="ft_avgtok")
@@ -67,17 +67,18 @@ def _original(checkout: Path, vim: Path) -> Any:
     _stand_ins()
     for name in ("triton", "triton.language", "selective_scan_cuda", "causal_conv1d_cuda", "causal_conv1d"):
         sys.modules[name] = MagicMock()
-    sys.modules["triton"].Config = lambda *_, **__: types.SimpleNamespace(num_warps=1)  # type: ignore[attr-defined]
+    triton: Any = sys.modules["triton"]
+    triton.Config = lambda *_, **__: types.SimpleNamespace(num_warps=1)
     for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.triton", "mamba_ssm.modules", "mamba_ssm.utils"):
-        package = types.ModuleType(name)
+        package: Any = types.ModuleType(name)
         package.__path__ = [str(vim / "mamba-1p1p1" / name.replace(".", "/"))]
         sys.modules[name] = package
     for name in ("mamba_ssm.utils.generation", "mamba_ssm.utils.hf"):
         sys.modules[name] = MagicMock()
-    norms = importlib.import_module("mamba_ssm.ops.triton.layer_norm")
+    norms: Any = importlib.import_module("mamba_ssm.ops.triton.layer_norm")
     norms.rms_norm_fn = lambda *args, residual_in_fp32=False, **kwargs: norms.rms_norm_ref(*args, **kwargs)
     sys.modules["mamba_ssm.ops.triton.layernorm"] = norms  # the name that SSAMBA asks for
-    scans = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    scans: Any = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
     convolutions = import_file(vim / "causal-conv1d" / "causal_conv1d" / "causal_conv1d_interface.py")
     scans.selective_scan_cuda.fwd = lambda *inputs: (None, None, scans.selective_scan_ref(*inputs))
     scans.causal_conv1d_cuda.causal_conv1d_fwd = lambda x, weight, bias, *_: convolutions.causal_conv1d_ref(
@@ -94,8 +95,9 @@ def _stand_ins() -> None:
     """Of timm they use initialisers, dropped paths (nothing in evaluation) and a registry; plots are not made."""
     for name in ("timm", "timm.models", "timm.models.layers", "timm.models.registry", "timm.models.vision_transformer"):
         sys.modules[name] = MagicMock()
-    sys.modules["timm.models.layers"].to_2tuple = lambda value: value if isinstance(value, tuple) else (value, value)
-    sys.modules["timm.models.layers"].DropPath = lambda rate: nn.Dropout(rate)
+    layers: Any = sys.modules["timm.models.layers"]
+    layers.to_2tuple = lambda value: value if isinstance(value, tuple) else (value, value)
+    layers.DropPath = nn.Dropout
     for name in ("matplotlib", "matplotlib.pyplot"):
         sys.modules[name] = MagicMock()
 

@@ -20,7 +20,7 @@ from tools.golden.grids import OUT, hidden_states, import_file, mean_over_rows
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "YuanGongND/ssast a1a3eecb94731e226308a6812f2fbf268d789caf, timm 0.4.5"
-SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2, "distilled": True}
+SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 """In place of the published sizes, which their code names; made by the timm that they use."""
 CASES = {"ssast": (16, 16, 160, 115), "ssast-frame": (128, 2, 40, 15)}
 """Patch bins, patch frames, frames of pre-training, frames of the clip."""
@@ -30,7 +30,8 @@ def main(checkout: Path) -> None:
     """Write tests/golden/encoders/ssast.safetensors and ssast-frame.safetensors."""
     stand_ins()
     original: Any = import_file(checkout / "src" / "models" / "ast_models.py")
-    original.timm.create_model = lambda *_, **__: original.timm.models.VisionTransformer(**SMALL)
+    made = original.timm.models.vision_transformer.DistilledVisionTransformer
+    original.timm.create_model = lambda *_, **__: made(**SMALL)
     for name, (bins, frames, trained, heard) in CASES.items():
         patch = {"fshape": bins, "tshape": frames, "fstride": bins, "tstride": frames}
         model = original.ASTModel(**patch, input_tdim=trained, model_size="tiny")

@@ -43,7 +43,7 @@ class AsitConfig:
     def __post_init__(self) -> None:
         check_sizes("asit", self)
         if not isinstance(self.swapped_positions, bool):
-            raise ConfigError(f"asit encoder: swapped_positions is {self.swapped_positions!r}; it must be true or false")
+            raise ConfigError(f"asit encoder: swapped_positions is {self.swapped_positions!r}; want true or false")
 
 
 def _front_end() -> KaldiFrontEnd:
@@ -124,8 +124,8 @@ FAMILY = Family(
     lora_targets=("attn.qkv", "attn.proj"),
     facts=Facts(
         title="ASiT",
-        paper="Atito, Awais, Wang, Plumbley, Kittler: ASiT: Local-Global Audio Spectrogram vIsion Transformer for Event "
-        "Classification, TASLP 2024 (2211.13189)",
+        paper="Atito, Awais, Wang, Plumbley, Kittler: ASiT: Local-Global Audio Spectrogram vIsion Transformer "
+        "for Event Classification, TASLP 2024 (2211.13189)",
         home="https://github.com/ASiT-code/ASiT; weights: https://github.com/fschmid56/PretrainedSED",
         hub=(),
         licence_code="none stated (PretrainedSED: MIT)",
@@ -133,6 +133,6 @@ FAMILY = Family(
         good_at="sound events, few labels",
         proved_against="fschmid56/PretrainedSED 1aa47e482f7e89904cba2338999345025d8b4e36, models/asit",
         notes="Positions were learnt for 5.92 s and are stretched to the clip, so long clips are unlike training. "
-        "PretrainedSED reads the table with its axes swapped when it stretches; its fine-tuned files are heard that way.",
+        "PretrainedSED swaps the axes of the table when it stretches; its fine-tuned files are heard that way.",
     ),
 )

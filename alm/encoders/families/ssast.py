@@ -18,7 +18,7 @@ from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.errors import ConfigError
 
 _MEAN, _DEVIATION = -4.2677393, 4.5689974
-_HEADS = ("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_", "v.head", "v.dist_head")
+_HEADS = ("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_", "v.head")
 """Of the pre-training tasks and of the image model that the code starts from."""
 
 
@@ -89,8 +89,9 @@ class SsastEncoder(GridTransformer):
         return -_MEAN / (2 * _DEVIATION)
 
     def _leading(self) -> Tensor:
-        tokens = [self.cls_token, self.dist_token] if self.leading_tokens == 2 else [self.cls_token]
-        return torch.cat(tokens, dim=1) + self.pos_embed[:, : self.leading_tokens]
+        both = self.leading_tokens == 2
+        tokens = torch.cat([self.cls_token, self.dist_token], dim=1) if both else self.cls_token
+        return tokens + self.pos_embed[:, : self.leading_tokens]
 
     def _positions(self, steps: Tensor, width: int) -> Tensor:
         # The table goes row by row: all steps of the lowest patches first.
