@@ -67,7 +67,7 @@ class AudioMaeEncoder(PatchEncoder):
         self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
         # The authors lay the table out row by row although the patches come step by step; trained so, it stays so.
         grid = sine_positions(config.dim, config.rows, config.max_steps)
-        self.register_buffer("pos_embed", torch.cat([torch.zeros(1, config.dim), grid])[None])
+        self.register_buffer("pos_embed", nn.functional.pad(grid, (0, 0, 1, 0))[None])
         self.blocks = nn.ModuleList(
             VitBlock(config.dim, config.num_heads, config.ffn_dim) for _ in range(config.num_layers)
         )
