@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alm import encoders
 from alm.errors import WeightsError
@@ -23,6 +25,17 @@ def test_official_file_opens_with_every_tensor(wrapped: bool, tmp_path: Path) ->
     state["front_end.0.mel_scale.fb"] = torch.zeros(257, 64)
     path = saved({"model": state} if wrapped else state, tmp_path / "audiotransformer_base_mAP_4999.pt")
     check_container(path, "ced", tmp_path / "out", expected={"dim": 32, "num_layers": 2, "max_steps": 63})
+
+
+def test_transformers_folder_opens_with_every_tensor(tmp_path: Path) -> None:
+    """The hub's layout: below `encoder.`, and the batch norm is no part of a sequence."""
+    state, _ = official("ced")
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    names = {k: k if k.startswith("outputlayer") else f"encoder.{k.replace('init_bn.1.', 'init_bn.')}" for k in state}
+    save_file({names[name]: tensor for name, tensor in state.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "ced"}), "utf-8")
+    check_container(folder, "", tmp_path / "out", expected={"dim": 32, "num_layers": 2})
 
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:

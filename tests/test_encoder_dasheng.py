@@ -35,7 +35,7 @@ def test_transformers_folder_opens_with_every_tensor(tmp_path: Path) -> None:
     save_file({f"encoder.{name}": tensor for name, tensor in state.items()}, folder / "model.safetensors")
     said = {"model_type": "dasheng", "encoder_kwargs": settings["config"]}
     (folder / "config.json").write_text(json.dumps(said), "utf-8")
-    check_container(folder, "dasheng", tmp_path / "out", expected=READ)
+    check_container(folder, "", tmp_path / "out", expected=READ)
 
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:

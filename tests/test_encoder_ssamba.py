@@ -22,6 +22,7 @@ from tests.encoder_checks import (
 )
 from tests.grid_helpers import FRAMES, official, saved
 
+TIME = 7
 SMALL = {"dim": 32, "num_layers": 2, "states": 4}
 
 
@@ -67,7 +68,7 @@ def test_a_click_is_where_it_is() -> None:
 def scanned(grad: bool = False) -> tuple[list[Tensor], Tensor]:
     """Arguments of a scan, and its result one cell at a time."""
     generator = torch.Generator().manual_seed(0)
-    shapes = ((2, 7, 3), (2, 7, 3), (3, 4), (2, 7, 4), (2, 7, 4), (3,))
+    shapes = ((2, TIME, 3), (2, TIME, 3), (3, 4), (2, TIME, 4), (2, TIME, 4), (3,))
     values = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
     values[1], values[2] = values[1].abs(), -values[2].abs()
     x, step, decay, write, read, skip = values
@@ -75,13 +76,15 @@ def scanned(grad: bool = False) -> tuple[list[Tensor], Tensor]:
     for b in range(2):
         for c in range(3):
             state = torch.zeros(4, dtype=torch.float64)
-            for t in range(7):
+            for t in range(TIME):
                 state = torch.exp(step[b, t, c] * decay[c]) * state + step[b, t, c] * write[b, t] * x[b, t, c]
                 result[b, t, c] = (state * read[b, t]).sum() + skip[c] * x[b, t, c]
     return [value.requires_grad_(grad) for value in values], result
 
 
-def test_the_scan_is_its_definition() -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 7, 32])
+def test_the_scan_is_its_definition(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alm.encoders.blocks.selective_scan._PLACES_AT_ONCE", at_once)
     values, result = scanned()
     assert (selective_scan(*values) - result).abs().max() < 1e-12
 
@@ -96,7 +99,7 @@ def test_a_kernel_gets_what_mamba_ssm_takes() -> None:
     values, result = scanned()
 
     def kernel(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-        assert (u.shape, delta.shape, a.shape, b.shape, c.shape) == ((2, 3, 7), (2, 3, 7), (3, 4), (2, 4, 7), (2, 4, 7))
+        assert u.shape == delta.shape == (2, 3, TIME) and b.shape == c.shape == (2, 4, TIME) and a.shape == (3, 4)
         assert all(tensor.is_contiguous() for tensor in (u, delta, b, c))
         turned = [tensor.transpose(1, 2) for tensor in (u, delta, b, c)]
         return selective_scan(turned[0], turned[1], a, turned[2], turned[3], d).transpose(1, 2)

@@ -5,14 +5,13 @@ Two files: positions stretched as ASiT means it (time first), and as PretrainedS
 
 from __future__ import annotations
 
-import importlib
 import sys
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from tools.golden.grids import OUT, hidden_states
+from tools.golden.grids import OUT, hidden_states, module_of
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "fschmid56/PretrainedSED 1aa47e482f7e89904cba2338999345025d8b4e36, models/asit"
@@ -23,8 +22,7 @@ CASES = {"asit": ([592, 128], 592, ""), "asit-stretched": ([592, 128], 440, ""),
 
 def main(checkout: Path) -> None:
     """Write tests/golden/encoders/asit*.safetensors."""
-    sys.path.insert(0, str(checkout))
-    original = importlib.import_module("models.asit.vision_transformer")
+    original = module_of(checkout, "models.asit.vision_transformer")
     for name, (size, frames, tuned) in CASES.items():
         model = original.VisionTransformer(
             audio_size=size,

@@ -5,13 +5,12 @@ einops and loguru must be importable (from outside this environment). Their code
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-from tools.golden.grids import OUT, hidden_states, mean_over_rows
+from tools.golden.grids import OUT, hidden_states, mean_over_rows, module_of
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "RicherMans/CED 60a0f54214ea619265e16ee257925158be2675fd"
@@ -20,10 +19,9 @@ ROWS, FRAMES = 4, 333
 
 def main(checkout: Path) -> None:
     """Write tests/golden/encoders/ced.safetensors."""
-    sys.path.insert(0, str(checkout))
     for name in ("torchaudio", "torchaudio.transforms"):
         sys.modules[name] = MagicMock()  # the spectrogram has a comparison of its own
-    original: Any = importlib.import_module("models.audiotransformer")
+    original: Any = module_of(checkout, "models.audiotransformer")
     original.FrontEnd = MagicMock(return_value=None)
     model = original.AudioTransformer(outputdim=5, embed_dim=32, depth=2, num_heads=2, pooling="mean")
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}

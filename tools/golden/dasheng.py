@@ -5,7 +5,6 @@ einops must be importable (from outside this environment).
 
 from __future__ import annotations
 
-import importlib
 import sys
 import types
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from unittest.mock import MagicMock
 import torch
 from torch import nn
 
-from tools.golden.grids import OUT, hidden_states
+from tools.golden.grids import OUT, hidden_states, module_of
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "XiaoMi/dasheng 711a6da7787b140a3fabad12ee5d6c3706ba5df5"
@@ -33,7 +32,7 @@ def main(checkout: Path) -> None:
     transforms: Any = sys.modules["torchaudio"].transforms
     transforms.MelSpectrogram = transforms.AmplitudeToDB = lambda **_: nn.Identity()
     torch.Callable = Callable  # type: ignore[attr-defined]  # an annotation of theirs
-    original = importlib.import_module("dasheng.pretrained.pretrained")
+    original = module_of(checkout, "dasheng.pretrained.pretrained")
     model = original.Dasheng(embed_dim=32, depth=2, num_heads=2)
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     golden = Golden("dasheng", SOURCE, shapes, [1, FRAMES, 64], settings={"config": {"num_heads": 2}})

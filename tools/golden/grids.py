@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
@@ -22,6 +23,12 @@ def import_file(path: Path, name: str = "") -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def module_of(folder: Path, name: str) -> Any:
+    """A module of a checkout, whose folder is searched first from now on."""
+    sys.path.insert(0, str(folder))
+    return importlib.import_module(name)
 
 
 def hidden_states(blocks: Iterable[nn.Module], run: Callable[[], object]) -> list[Tensor]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from tools.golden.grids import OUT, hidden_states, mean_over_rows
+from tools.golden.grids import OUT, hidden_states, mean_over_rows, module_of
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "kkoutini/PaSST 2a5c818afcc2a215b2a1aaf1ed8be71f89d43201"
@@ -16,10 +15,9 @@ ROWS, FRAMES = 12, 345
 
 def main(checkout: Path) -> None:
     """Write tests/golden/encoders/passt.safetensors."""
-    sys.path.insert(0, str(checkout))
     for name in ("timm", "timm.models", "timm.models._hub", "ba3l", "ba3l.ingredients", "ba3l.ingredients.ingredient"):
         sys.modules[name] = MagicMock()  # a download helper and their experiment runner
-    original = importlib.import_module("models.passt")
+    original = module_of(checkout, "models.passt")
     model = original.PaSST(
         img_size=(128, 998), stride=(10, 10), num_classes=5, embed_dim=32, depth=2, num_heads=2, distilled=True
     )

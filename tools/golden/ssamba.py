@@ -7,7 +7,6 @@ reference functions that Vim keeps beside them.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import tempfile
 import types
@@ -18,7 +17,7 @@ from unittest.mock import MagicMock
 import torch
 from torch import Tensor, nn
 
-from tools.golden.grids import OUT, import_file, mean_over_rows
+from tools.golden.grids import OUT, import_file, mean_over_rows, module_of
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = (
@@ -75,10 +74,10 @@ def _original(checkout: Path, vim: Path) -> Any:
         sys.modules[name] = package
     for name in ("mamba_ssm.utils.generation", "mamba_ssm.utils.hf"):
         sys.modules[name] = MagicMock()
-    norms: Any = importlib.import_module("mamba_ssm.ops.triton.layer_norm")
+    norms: Any = module_of(vim / "vim", "mamba_ssm.ops.triton.layer_norm")
     norms.rms_norm_fn = lambda *args, residual_in_fp32=False, **kwargs: norms.rms_norm_ref(*args, **kwargs)
     sys.modules["mamba_ssm.ops.triton.layernorm"] = norms  # the name that SSAMBA asks for
-    scans: Any = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    scans: Any = module_of(vim / "vim", "mamba_ssm.ops.selective_scan_interface")
     convolutions = import_file(vim / "causal-conv1d" / "causal_conv1d" / "causal_conv1d_interface.py")
     scans.selective_scan_cuda.fwd = lambda *inputs: (None, None, scans.selective_scan_ref(*inputs))
     scans.causal_conv1d_cuda.causal_conv1d_fwd = lambda x, weight, bias, *_: convolutions.causal_conv1d_ref(
@@ -87,7 +86,6 @@ def _original(checkout: Path, vim: Path) -> Any:
     scans.MambaInnerFnNoOutProj.apply = lambda *inputs, **named: scans.MambaInnerFnNoOutProj.forward(
         MagicMock(), *inputs, **named
     )
-    sys.path.insert(0, str(vim / "vim"))
     return import_file(checkout / "src" / "models" / "both_models.py")
 
 

@@ -15,6 +15,9 @@ from torch import Tensor
 
 Kernel = Callable[..., Tensor]
 
+_PLACES_AT_ONCE = 32
+"""Bounds memory: every place has channels x states numbers."""
+
 
 @lru_cache(maxsize=1)
 def cuda_kernel() -> Kernel | None:
@@ -45,10 +48,21 @@ def selective_scan(
         # Theirs are [batch, channels, time]; contiguous, as the kernel wants them.
         turned = [tensor.transpose(1, 2).contiguous() for tensor in (x, step, write, read)]
         return kernel(turned[0], turned[1], decay, turned[2], turned[3], skip).transpose(1, 2)
-    # One addition and multiplication for each place in time; everything that is not recurrent is outside the loop.
+    heard, state = [], x.new_zeros(len(x), *decay.shape)
+    for start in range(0, x.shape[1], _PLACES_AT_ONCE):
+        here = slice(start, start + _PLACES_AT_ONCE)
+        states = _states(state, x[:, here], step[:, here], decay, write[:, here])
+        state = states[-1]
+        heard.append(torch.einsum("tbcs,bts->btc", torch.stack(states), read[:, here]))
+    return torch.cat(heard, dim=1) + skip * x
+
+
+def _states(state: Tensor, x: Tensor, step: Tensor, decay: Tensor, write: Tensor) -> list[Tensor]:
+    """States `[batch, channels, states]` after each place; all that is not recurrent is outside the loop."""
     kept = torch.exp(step.transpose(0, 1)[..., None] * decay).unbind(0)
     put = ((step * x)[..., None] * write[:, :, None]).transpose(0, 1).unbind(0)
-    states = [put[0]]
-    for factor, new in zip(kept[1:], put[1:], strict=True):
-        states.append(torch.addcmul(new, factor, states[-1]))
-    return torch.einsum("tbcs,bts->btc", torch.stack(states), read) + skip * x
+    states = []
+    for factor, new in zip(kept, put, strict=True):
+        state = torch.addcmul(new, factor, state)
+        states.append(state)
+    return states

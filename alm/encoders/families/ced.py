@@ -75,10 +75,10 @@ FAMILY = Family(
     read=read,
     sizes=MappingProxyType(
         {
-            "tiny": {"dim": 192, "num_heads": 3, "ffn_dim": 768},
-            "mini": {"dim": 256, "num_heads": 4, "ffn_dim": 1024},
-            "small": {"dim": 384, "num_heads": 6, "ffn_dim": 1536},
             "base": {},
+            "small": {"dim": 384, "num_heads": 6, "ffn_dim": 1536},
+            "mini": {"dim": 256, "num_heads": 4, "ffn_dim": 1024},
+            "tiny": {"dim": 192, "num_heads": 3, "ffn_dim": 768},
         }
     ),
     lora_targets=("attn.qkv", "attn.proj"),

@@ -144,11 +144,11 @@ FAMILY = Family(
     read=read,
     sizes=MappingProxyType(
         {
-            "tiny-patch": _TINY,
-            "small-patch": _SMALL,
             "base-patch": {},
-            "tiny-frame": _TINY | _FRAMES,
+            "small-patch": _SMALL,
+            "tiny-patch": _TINY,
             "base-frame": _FRAMES,
+            "tiny-frame": _TINY | _FRAMES,
         }
     ),
     lora_targets=("attn.qkv", "attn.proj"),
