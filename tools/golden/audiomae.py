@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections.abc
 import sys
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tools.golden.grids import module_of
 from tools.golden.originals import recorded, shapes_of, stand_in
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
@@ -28,8 +28,7 @@ def main(checkout: Path, out: Path) -> None:
     np.float = float  # type: ignore[attr-defined]  # old names that the original uses, here and below
     sys.modules["torch._six"] = ModuleType("torch._six")
     sys.modules["torch._six"].__dict__.update(inf=torch.inf, container_abcs=collections.abc)
-    sys.path.insert(0, str(checkout))
-    original = import_module("models_mae")
+    original = module_of(checkout, "models_mae")
     model = original.MaskedAutoencoderViT(
         (64, 128),
         in_chans=1,

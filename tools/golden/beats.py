@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
+from tools.golden.grids import module_of
 from tools.golden.originals import recorded, shapes_of, stand_in
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
@@ -35,8 +35,7 @@ BIAS = "self_attn.relative_attention_bias.weight"
 def main(checkout: Path, out: Path) -> None:
     """Write the outputs of all layers, all tokens."""
     stand_in("torchaudio")
-    sys.path.insert(0, str(checkout / "beats"))
-    original = import_module("BEATs")
+    original = module_of(checkout / "beats", "BEATs")
     model = original.BEATs(original.BEATsConfig(CFG)).eval()
     golden = Golden("beats", SOURCE, shapes_of(model), (1, 180, 128), {"cfg": CFG}, {"frequency": "tokens"})
     model.load_state_dict(seeded_state(golden.shapes))

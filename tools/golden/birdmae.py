@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 
+from tools.golden.grids import module_of
 from tools.golden.originals import recorded, shapes_of, stand_in
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
@@ -18,9 +18,8 @@ SOURCE = "github.com/DBD-research-group/Bird-MAE at a514ef5042b43d80d11677979586
 def main(checkout: Path, out: Path) -> None:
     """Write the outputs of all layers, all patches, the last one with the encoder's norm."""
     stand_in("torchvision", "torchaudio", "lightning", "hydra", "omegaconf", "torchmetrics", "datasets", "birdset")
-    sys.path.insert(0, str(checkout / "models" / "mae"))
-    sys.path.insert(0, str(checkout))
-    original = import_module("encoder")
+    sys.path.insert(0, str(checkout))  # for what it imports
+    original = module_of(checkout / "models" / "mae", "encoder")
     model = original.MAE_Encoder(64, 128, 16, 1, 32, 3, 4, 1.5, None, False).eval()
     settings = {"num_heads": 4}
     golden = Golden("birdmae", SOURCE, shapes_of(model), (1, 64, 128), settings, {"frequency": "tokens"})

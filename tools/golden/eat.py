@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from tools.golden.originals import allow_shared_defaults, recorded, shapes_of, stand_in
+from tools.golden.grids import module_of
+from tools.golden.originals import allow_shared_defaults, give, recorded, shapes_of, stand_in
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "github.com/cwx-worst-one/EAT at 06c1c34e2afd8dc35297e6d3815d31dbeec9d372, models/EAT_pretraining.py"
@@ -23,21 +23,17 @@ class _Unused(nn.Identity):
 def fairseq_stand_ins() -> None:
     """The authors' code subclasses and decorates with fairseq; what it takes from there computes nothing here."""
     stand_in("fairseq", "torchaudio", "torchvision", "omegaconf", "apex")
-    models, modules = import_module("fairseq.models"), import_module("fairseq.modules")
-    models.__dict__.update(BaseFairseqModel=nn.Module, register_model=lambda *_, **__: lambda kind: kind)
-    modules.__dict__.update(
-        LayerNorm=nn.LayerNorm, SamePad=_Unused, SamePad2d=_Unused, TransposeLast=_Unused, GradMultiply=None
-    )
-    import_module("fairseq.dataclass").__dict__.update(FairseqDataclass=object)
-    import_module("fairseq.tasks").__dict__.update(FairseqTask=object)
-    import_module("fairseq.modules.transformer_sentence_encoder").__dict__.update(init_bert_params=lambda module: None)
+    give("fairseq.models", BaseFairseqModel=nn.Module, register_model=lambda *_, **__: lambda kind: kind)
+    give("fairseq.modules", LayerNorm=nn.LayerNorm, SamePad=_Unused, SamePad2d=_Unused, TransposeLast=_Unused)
+    give("fairseq.modules.transformer_sentence_encoder", init_bert_params=lambda module: None)
+    give("fairseq.dataclass", FairseqDataclass=object)
+    give("fairseq.tasks", FairseqTask=object)
     allow_shared_defaults()
 
 
-def build(checkout: Path, package: str) -> tuple[Any, Any]:
+def build(checkout: Path) -> tuple[Any, Any]:
     """The authors' pre-training model in a small size with its decoder, and the modality that it is for."""
-    sys.path.insert(0, str(checkout))
-    original = import_module(f"{package}.EAT_pretraining")
+    original = module_of(checkout, "models.EAT_pretraining")
     cfg = original.Data2VecMultiConfig()
     image = cfg.modalities.image
     settings = {"embed_dim": 32, "in_chans": 1, "prenet_depth": 0, "num_extra_tokens": 1, "target_length": 96}
@@ -49,10 +45,10 @@ def build(checkout: Path, package: str) -> tuple[Any, Any]:
     return original.Data2VecMultiModel(cfg, [original.Modality.IMAGE], skip_ema=True).eval(), original.Modality.IMAGE
 
 
-def main(checkout: Path, out: Path, family: str = "eat", source: str = SOURCE, package: str = "models") -> None:
+def main(checkout: Path, out: Path, family: str = "eat", source: str = SOURCE) -> None:
     """Write the outputs of all layers, all patches."""
     fairseq_stand_ins()
-    model, modality = build(checkout, package)
+    model, modality = build(checkout)
     settings = {"cfg": {"model": SIZES}}
     config = {"frequency": "tokens", "least_frames": 96}
     golden = Golden(family, source, shapes_of(model), (1, 96, 128), settings, config)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from tools.golden.beats import BIAS, CFG
-from tools.golden.originals import recorded, shapes_of, stand_in
+from tools.golden.originals import installed, recorded, shapes_of, stand_in
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "package openbeats 0.1.1, beats_encoder.py"
@@ -17,7 +16,7 @@ SOURCE = "package openbeats 0.1.1, beats_encoder.py"
 def main(out: Path) -> None:
     """Write the outputs of all layers, all tokens; the clip's spectrogram goes in before it is normalised."""
     stand_in("torchaudio")
-    original = import_module("openbeats.beats_encoder")
+    original = installed("openbeats.beats_encoder")
     model = original.BeatsEncoder(0, beats_config=CFG, fbank_mean=0.0, fbank_std=0.5).eval()
     cfg = {**CFG, "fbank_mean": 0.0, "fbank_std": 0.5}
     golden = Golden("openbeats", SOURCE, shapes_of(model), (1, 180, 128), {"cfg": cfg}, {"frequency": "tokens"})

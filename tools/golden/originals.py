@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -42,6 +43,16 @@ class _Finder(MetaPathFinder, Loader):
 def stand_in(*names: str) -> None:
     """From now on these packages, whatever is asked of them, import as stand-ins."""
     sys.meta_path.insert(0, _Finder(names))
+
+
+def give(stand_in_name: str, **members: Any) -> None:
+    """Put real things under names of a stand-in, where a stand-in will not do."""
+    import_module(stand_in_name).__dict__.update(members)
+
+
+def installed(name: str) -> Any:
+    """A module of a package in the original's environment, which is no dependency of this project."""
+    return import_module(name)
 
 
 def allow_shared_defaults() -> None:
