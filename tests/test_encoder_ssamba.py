@@ -89,6 +89,14 @@ def test_the_scan_is_its_definition(at_once: int, monkeypatch: pytest.MonkeyPatc
     assert (selective_scan(*values) - result).abs().max() < 1e-12
 
 
+def test_rounding_of_halves_does_not_add_up() -> None:
+    """A slow leaky sum of ones over 500 places, which bfloat16 would stop counting at 256."""
+    shape, half = (1, 500, 1), torch.bfloat16
+    ones, decay = torch.ones(shape, dtype=half), torch.full((1, 1), -1e-4, dtype=half)
+    heard = selective_scan(ones, ones, decay, ones, ones, torch.zeros(1, dtype=half))
+    assert heard.dtype == half and float(heard[0, -1, 0]) == pytest.approx((1 - 0.9999**500) / 1e-4, rel=0.01)
+
+
 def test_the_scan_has_gradients() -> None:
     values, _ = scanned(grad=True)
     assert torch.autograd.gradcheck(selective_scan, values)

@@ -42,19 +42,22 @@ def selective_scan(
         kernel: a function with the arguments of mamba_ssm's `selective_scan_fn`; None = the loop below.
 
     Returns:
-        `[batch, time, channels]`.
+        `[batch, time, channels]`. Halves are scanned as floats: rounding would add up along a sequence.
     """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    decay, skip = decay.to(wide), skip.to(wide)
     if kernel is not None:
         # Theirs are [batch, channels, time]; contiguous, as the kernel wants them.
         turned = [tensor.transpose(1, 2).contiguous() for tensor in (x, step, write, read)]
         return kernel(turned[0], turned[1], decay, turned[2], turned[3], skip).transpose(1, 2)
-    heard, state = [], x.new_zeros(len(x), *decay.shape)
+    narrow, heard, state = x.dtype, [], torch.zeros(len(x), *decay.shape, dtype=wide, device=x.device)
+    x, step, write, read = x.to(wide), step.to(wide), write.to(wide), read.to(wide)
     for start in range(0, x.shape[1], _PLACES_AT_ONCE):
         here = slice(start, start + _PLACES_AT_ONCE)
         states = _states(state, x[:, here], step[:, here], decay, write[:, here])
         state = states[-1]
         heard.append(torch.einsum("tbcs,bts->btc", torch.stack(states), read[:, here]))
-    return torch.cat(heard, dim=1) + skip * x
+    return (torch.cat(heard, dim=1) + skip * x).to(narrow)
 
 
 def _states(state: Tensor, x: Tensor, step: Tensor, decay: Tensor, write: Tensor) -> list[Tensor]:

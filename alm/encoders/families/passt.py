@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from alm.encoders.front_ends.passt import PasstFrontEnd
 _BINS, _PATCH = 128, 16
 _STRIDES = MappingProxyType({Grid(_BINS, _PATCH, _PATCH, s, s).rows: s for s in (10, 12, 14, 16)})
 """Rows of patches to the stride that gives them, for the published strides."""
+_HOP = re.compile(r"stfthop(\d{2,4})\b")
+"""In the names of released files: the one place that says it."""
 _SILENCE = (-11.512925464970229 + 4.5) / 5.0
 """log(1e-5), normalised."""
 _RENAMED = MappingProxyType(
@@ -40,6 +43,8 @@ class PasstConfig:
     """Cells from one patch to the next, in both directions."""
     max_steps: int = 99
     """Patches in time that there are positions for."""
+    hop_samples: int = 320
+    """Of the spectrogram, at 32 kHz."""
     frequency: str = "mean"
 
     def __post_init__(self) -> None:
@@ -52,7 +57,8 @@ class PasstConfig:
 
 
 def _front_end(config: PasstConfig) -> PasstFrontEnd:
-    return PasstFrontEnd(_BINS, max_seconds=(config.grid.max_frames(config.max_steps) - 1) / 100)
+    seconds = (config.grid.max_frames(config.max_steps) - 1) * config.hop_samples / PasstFrontEnd.sample_rate
+    return PasstFrontEnd(_BINS, max_seconds=seconds, hop_samples=config.hop_samples)
 
 
 class PasstEncoder(SeparableGridTransformer):
@@ -89,8 +95,6 @@ def front_end(config: Mapping[str, Any]) -> PasstFrontEnd:
 
 def read(checkpoint: Checkpoint) -> Read:
     """From a released file, or one that the authors' wrapper saved (`net.`)."""
-    if "stfthop" in Path(checkpoint.path).name:
-        raise refusal(checkpoint, "passt", "it was trained on spectrograms with another hop than 10 ms")
     bare = {name.removeprefix("net."): tensor for name, tensor in checkpoint.tensors.items()}
     tensors = {_RENAMED.get(name, name): tensor for name, tensor in bare.items()}
     if "pos_embed" in tensors:
@@ -101,7 +105,8 @@ def read(checkpoint: Checkpoint) -> Read:
     if rows not in _STRIDES:
         raise refusal(checkpoint, "passt", f"{rows} rows of patches belong to no stride of {list(_STRIDES.values())}")
     config = {**vit_sizes(kept), "stride": _STRIDES[rows], "max_steps": kept["time_pos_embed"].shape[3]}
-    return Read(config, kept, unused)
+    named = _HOP.search(Path(checkpoint.path).name)
+    return Read(config | {"hop_samples": int(named[1]) if named else 320}, kept, unused)
 
 
 FAMILY = Family(
@@ -117,6 +122,8 @@ FAMILY = Family(
             "s-stride16": {"stride": 16, "max_steps": 62},
             "s-20s": {"max_steps": 200},
             "s-30s": {"max_steps": 300},
+            "s-hop160": {"max_steps": 200, "hop_samples": 160},
+            "s-hop100": {"max_steps": 320, "hop_samples": 100},
             "l-light": {"num_layers": 7},
         }
     ),
@@ -131,6 +138,7 @@ FAMILY = Family(
         licence_weights="Apache-2.0",
         good_at="tagging of sounds and music",
         proved_against="kkoutini/PaSST 2a5c818afcc2a215b2a1aaf1ed8be71f89d43201",
-        notes="Files trained with a hop of 100 or 160 samples (`stfthop` in their names) are refused.",
+        notes="Only `stfthop` in the names of their files tells models that were trained with a hop of 100 or 160 "
+        "samples: keep the names, or name the size.",
     ),
 )
