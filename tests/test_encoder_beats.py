@@ -120,6 +120,7 @@ def test_other_variants_are_refused_with_the_reason() -> None:
     assert "'relu'" in refused(state, {**cfg, "activation_fn": "relu"})
     assert "tokenizer" in refused(state | {"quantize_layer.0.weight": torch.ones(2, 2)}, cfg)
     assert "share one table" in refused(state | {table: state[table] + 1}, cfg)
+    assert "not 2 axes" in refused(state | {table.replace("1", "0"): torch.ones(4)}, cfg)
     assert "gated" in refused({k: v for k, v in state.items() if "grep" not in k}, cfg)
     assert "cfg is missing" in refused(state, {})
     assert "patch_embedding.weight is missing" in refused({"v.pos_embed": torch.ones(1, 2, 3)}, cfg)
@@ -184,7 +185,7 @@ def test_impossible_configurations_are_refused() -> None:
         ({"dim": 30}, "num_heads"),
         ({"conv_groups": 7}, "conv_groups"),
         ({"max_distance": 8}, "max_distance"),
-        ({"frequency": "rows"}, "mean or tokens"),
+        ({"frequency": "rows"}, "mean, tokens"),
         ({"mel_bins": 100}, "mel"),
         ({"num_layers": 0}, "num_layers"),
     ):

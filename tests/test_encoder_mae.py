@@ -103,6 +103,8 @@ def test_other_variants_are_refused_with_the_reason() -> None:
     for wrong, reason in (
         ({**state, "pos_embed": torch.zeros(1, 1 + 101 * 12 + 1, 32)}, "overlapping patches"),
         ({n: t for n, t in state.items() if n != "cls_token"}, "cls_token is missing"),
+        ({**state, "patch_embed.proj.weight": torch.zeros(32, 1, 0, 0)}, "not 4 axes"),
+        ({**state, "patch_embed.proj.weight": torch.zeros(32, 1, 256, 256)}, "256 high"),
         ({"patch_embedding.weight": torch.ones(4, 1, 16, 16)}, "is missing"),
     ):
         with pytest.raises(WeightsError, match=reason):

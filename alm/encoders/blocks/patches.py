@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alm.encoders.base import AudioEncoder, EncoderOutput
+from alm.encoders.blocks.steps import by_time, check_frequency, patch_times
 from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.errors import ConfigError
 
@@ -46,8 +47,7 @@ class PatchConfig:
             raise ConfigError(f"{self.family}: dim {self.dim} is no multiple of num_heads {self.num_heads}")
         if self.mel_bins % self.patch_frames:
             raise ConfigError(f"{self.family}: no whole patches of {self.patch_frames} fit {self.mel_bins} mel_bins")
-        if self.frequency not in ("mean", "tokens"):
-            raise ConfigError(f"{self.family}: frequency is {self.frequency!r}; it must be mean or tokens")
+        check_frequency(self.family, self.frequency)
 
     @property
     def rows(self) -> int:
@@ -66,8 +66,11 @@ class PatchEncoder(AudioEncoder):
         self.dim = config.dim
         self.num_layers = config.num_layers
         self.patch_frames, self.rows, self.frequency = config.patch_frames, config.rows, config.frequency
-        steps_per_second = 1.0 / (front_end.frame_seconds * config.patch_frames)
-        self.frames_per_second = steps_per_second * self._features_per_step
+        self.frames_per_second = self._steps_per_second * self._features_per_step
+
+    @property
+    def _steps_per_second(self) -> float:
+        return 1.0 / (self.front_end.frame_seconds * self.patch_frames)
 
     @property
     def _features_per_step(self) -> int:
@@ -81,9 +84,7 @@ class PatchEncoder(AudioEncoder):
 
     def times(self, count: int) -> Tensor:
         """Start and end in seconds `[count, 2]`; the rows of a time step have its times."""
-        step = self.front_end.frame_seconds * self.patch_frames
-        starts = torch.arange(count, dtype=torch.float64) // self._features_per_step * step
-        return torch.stack([starts, starts + step], dim=1)
+        return patch_times(count, self._features_per_step, self._steps_per_second)
 
     def _output(self, kept: Mapping[int, Tensor], wanted: Sequence[int], valid: Tensor) -> EncoderOutput:
         """Features of the wanted layers.
@@ -93,11 +94,9 @@ class PatchEncoder(AudioEncoder):
             wanted: layers.
             valid: `[batch, time steps]`, True = real.
         """
-        tokens = torch.stack([kept[i][:, : valid.shape[1] * self.rows] for i in wanted], dim=1)
-        if self.frequency == "mean":
-            features = tokens.unflatten(2, (-1, self.rows)).mean(3)
-        else:
-            features, valid = tokens, valid.repeat_interleave(self.rows, 1)
+        grids = [kept[i].unflatten(1, (-1, self.rows))[:, : valid.shape[1]] for i in wanted]
+        features = torch.stack([by_time(grid, self.frequency) for grid in grids], dim=1)
+        valid = valid.repeat_interleave(self._features_per_step, 1)
         return EncoderOutput(features.masked_fill(~valid[:, None, :, None], 0.0), valid)
 
 

@@ -22,12 +22,13 @@ def refusal(checkpoint: Checkpoint, family: str, reason: str) -> WeightsError:
 
 
 def required(checkpoint: Checkpoint, family: str, tensors: Mapping[str, Tensor], axes: Mapping[str, int]) -> None:
-    """Raises `WeightsError` when a tensor that tells the size is not there or has not this many axes."""
+    """Raises `WeightsError` when a tensor that tells the size is not there, empty, or has not this many axes."""
     for name, count in axes.items():
         if name not in tensors:
             raise refusal(checkpoint, family, f"{name} is missing")
-        if tensors[name].ndim != count:
-            raise refusal(checkpoint, family, f"{name} is {tuple(tensors[name].shape)}, not {count} axes")
+        if tensors[name].ndim != count or not tensors[name].numel():
+            shape = tuple(tensors[name].shape)
+            raise refusal(checkpoint, family, f"{name} is {shape}, not {count} axes of at least one number")
 
 
 def divided(tensors: Mapping[str, Tensor], unused: Sequence[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:

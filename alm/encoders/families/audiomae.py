@@ -115,6 +115,8 @@ def read_as(family: str, checkpoint: Checkpoint) -> Read:
     dim, _, _, side = tensors["patch_embed.proj.weight"].shape
     settings = {**checkpoint.settings, **(checkpoint.settings.get("args") or {})}
     bins = settings.get("mel_bins", 128)
+    if side > bins:
+        raise refusal(checkpoint, family, f"its patches are {side} high, and there are {bins} mel bands")
     steps, over = divmod(tensors["pos_embed"].shape[1] - 1, bins // side)
     if over:
         raise refusal(checkpoint, family, "its positions are no grid of 8 rows: overlapping patches are not read")
@@ -151,7 +153,8 @@ FAMILY = Family(
         ),
         notes=(
             "Its table of positions runs row by row while its patches come step by step. Files with overlapping "
-            "patches are refused. Fine-tuned files normalise only the pooled clip: their last layer is not normalised."
+            "patches are refused. Fine-tuned files normalise only the pooled clip: their last layer is not normalised. "
+            "Clips below 10.2 s are followed by zeros, which are attended to, as in training."
         ),
     ),
 )

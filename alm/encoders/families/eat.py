@@ -107,6 +107,8 @@ def read_as(family: str, checkpoint: Checkpoint) -> Read:
     dim, _, _, side = tensors["local_encoder.proj.weight"].shape
     model = _model_settings(checkpoint.settings)
     bins = model.get("mel_bins", 128)
+    if side > bins:
+        raise refusal(checkpoint, family, f"its patches are {side} high, and there are {bins} mel bands")
     config = {
         "dim": dim,
         "num_layers": block_count(tensors),
@@ -156,7 +158,8 @@ FAMILY = Family(
         ),
         notes=(
             "The blocks have the names of a pre-norm vision transformer but normalise after the sums; loaded into the "
-            "usual block they give nonsense without any error."
+            "usual block they give nonsense without any error. Clips below 10.2 s are followed by zeros, which are "
+            "attended to, as in training."
         ),
     ),
 )
