@@ -147,7 +147,7 @@ FAMILY = Family(
         hub=("gaunernst/vit_base_patch16_1024_128.audiomae_as2m",),
         licence_code="CC-BY-NC-4.0",
         licence_weights="CC-BY-NC-4.0; ports on the hub are labelled otherwise, which does not follow the original",
-        good_at="general sounds: AudioSet mAP 47.3, ESC-50 94.1; the encoder of APT and of GAMA's relatives",
+        good_at="general sounds: AudioSet mAP 47.3, ESC-50 94.1; the encoder of APT",
         proved_against=(
             "github.com/facebookresearch/AudioMAE at bd60e29651285f80d32a6405082835ad26e6f19f, models_mae.py"
         ),

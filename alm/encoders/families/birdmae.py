@@ -74,7 +74,7 @@ FAMILY = Family(
         hub=tuple(f"DBD-research-group/Bird-MAE-{size}" for size in ("Base", "Large", "Huge")),
         licence_code="none stated",
         licence_weights="none stated",
-        good_at="birds: single patches are told apart by prototypes better than by the pooled clip",
+        good_at="birds; the authors classify by prototypes of single patches rather than by the pooled clip",
         proved_against=(
             "github.com/DBD-research-group/Bird-MAE at a514ef5042b43d80d11677979586299877d6b6ed, models/mae/encoder.py"
         ),

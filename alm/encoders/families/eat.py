@@ -151,7 +151,7 @@ FAMILY = Family(
             "worstchan/EAT-large_epoch20_finetune_AS2M",
         ),
         licence_code="MIT",
-        licence_weights="MIT",
+        licence_weights="MIT (the licence of the repository that links them)",
         good_at="sound events and spoken commands: AudioSet mAP 48.9 (base) and 49.5 (large), ESC-50 95.9",
         proved_against=(
             "github.com/cwx-worst-one/EAT at 06c1c34e2afd8dc35297e6d3815d31dbeec9d372, models/EAT_pretraining.py"

@@ -44,11 +44,14 @@ FAMILY = Family(
     lora_targets=("qkv",),
     facts=Facts(
         title="SSLAM",
-        paper="Alex et al. 2025, SSLAM: Self-Supervised Learning from Audio Mixtures, ICLR 2025, arXiv:2506.12222",
+        paper=(
+            "Alex et al. 2025, SSLAM: Enhancing Self-Supervised Models with Audio Mixtures for Polyphonic Soundscapes, "
+            "arXiv:2506.12222"
+        ),
         home="github.com/ta012/SSLAM",
         hub=("ta012/SSLAM_pretrain", "ta012/SSLAM_AS2M_Finetuned"),
         licence_code="MIT",
-        licence_weights="MIT",
+        licence_weights="MIT (the licence of the repository that links them)",
         good_at="several sounds at once: AudioSet mAP 50.2, ESC-50 96.2; the sound encoder of PAL",
         proved_against=(
             "github.com/ta012/SSLAM at 0a3c0fff01d7c3024c0a3bc4f9d5900801152e45, "
