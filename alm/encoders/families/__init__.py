@@ -29,8 +29,10 @@ def family(name: str) -> Family:
 MODEL_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "audio-spectrogram-transformer": "ast",
+        "ced": "ced",
         "clap": "clap",
         "clap_audio_model": "clap",
+        "dasheng": "dasheng",
         "hubert": "hubert",
         "wav2vec2": "wav2vec2",
         "wavlm": "wavlm",

@@ -17,19 +17,20 @@ _WINDOW_SAMPLES = 800
 
 @dataclass(frozen=True)
 class PasstFrontEnd(FrontEnd):
-    """25 ms symmetric Hann windows every 10 ms on the pre-emphasised signal, Kaldi's mel bands up to 15 kHz.
+    """25 ms symmetric Hann windows, usually every 10 ms, on the pre-emphasised signal; Kaldi's mel bands up to 15 kHz.
 
-    Frame i is centred on sample i * 320. The pre-emphasis takes the clip's first sample away.
+    Frame i is centred on sample i * hop. The pre-emphasis takes the clip's first sample away.
     """
 
     name: ClassVar[str] = "passt"
     sample_rate: ClassVar[int] = 32_000
-    hop_samples: ClassVar[int] = 320
 
     bins: int = 128
     max_seconds: float = 30.0
     low_hz: float = 0.0
     high_hz: float = 15_000.0
+    hop_samples: int = 320
+    """320, or 100 and 160 for the models that PaSST's authors trained on finer steps."""
 
     def num_frames(self, num_samples: int) -> int:
         return 1 + max(0, num_samples - 1) // self.hop_samples
