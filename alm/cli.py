@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alm.cli_encoders import app as encoders_app
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.cores import usable_cores
 from alm.errors import ConversationError
@@ -160,6 +161,9 @@ def weights(
         ensure(kind, progress=progress)
     if not quiet:
         typer.echo(f"Weights of {preset} are ready in {home() / kind}")
+
+
+app.add_typer(encoders_app, name="encoders")
 
 
 @app.command()

@@ -100,7 +100,9 @@ def _read(name: str, checkpoint: Checkpoint) -> Read:
         return known.read(checkpoint)
     except (KeyError, TypeError, ValueError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise WeightsError(f"{checkpoint.path}: no usable {name} configuration in it or in config.json ({what}); {_REMEDY}") from error
+        raise WeightsError(
+            f"{checkpoint.path}: no usable {name} configuration in it or in config.json ({what}); {_REMEDY}"
+        ) from error
 
 
 def _named(checkpoint: Checkpoint) -> str:

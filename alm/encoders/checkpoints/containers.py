@@ -81,7 +81,7 @@ def _file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     key = _tensor_key(content)
     tensors = _only_tensors(content[key] if key else content, path)
     rest = {str(k): v for k, v in content.items() if k != key} if key else {}
-    return tensors, {k: p for k, v in rest.items() if (p := plain(v, str(path))) is not None}
+    return tensors, {k: p for k, v in rest.items() if (p := plain(v)) is not None}
 
 
 def _tensor_key(content: Mapping[Any, Any]) -> str:
@@ -115,16 +115,23 @@ def _unpacked(path: Path) -> Any:
         try:
             return read_inert(path)
         except WeightsError as second:
-            raise WeightsError(f"{second} (and torch says: {str(error).splitlines()[0]})") from error
+            raise WeightsError(f"{second} (and torch says: {_first_line(error)})") from error
 
 
 def _stored(path: Path) -> None:
     """torch compresses nothing: a compressed entry could unfold to any size."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: it is a damaged zip ({error}); fetch it again") from error
     total = sum(entry.file_size for entry in entries)
     if total > path.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(f"{path}: entries of it are compressed or overlap, which torch never writes")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -169,5 +176,5 @@ def _from_hub(repository: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise WeightsError(
             f"{repository}: neither a file here nor a repository that the hub gives out "
-            f"({str(error).splitlines()[0]}); fetch it by other means and name the file"
+            f"({_first_line(error)}); fetch it by other means and name the file"
         ) from error

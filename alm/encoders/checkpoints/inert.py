@@ -79,7 +79,7 @@ def read_inert(path: Path) -> Any:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except Exception as error:  # whatever a damaged file makes the walk stumble over
-        raise WeightsError(f"{path}: it cannot be read as a torch checkpoint ({error})") from error
+        raise WeightsError(f"{path}: it cannot be read as a torch checkpoint ({error!r})") from error
 
 
 def _zipped(path: Path) -> Any:
@@ -161,7 +161,7 @@ class _Walk:
 
     def _marked(self) -> list[Any]:
         """What lies above the last mark, taken from the stack with it."""
-        place = max(i for i, value in enumerate(self.stack) if value is _MARK)
+        place = next(i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK)
         above = self.stack[place + 1 :]
         del self.stack[place:]
         return above
