@@ -32,6 +32,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
         "clap": "clap",
         "clap_audio_model": "clap",
         "hubert": "hubert",
+        "mert_model": "mert",
         "wav2vec2": "wav2vec2",
         "wavlm": "wavlm",
         "whisper": "whisper",
