@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_one_peace_equals_the_authors(name: str) -> None:
 def test_one_peace_alone_equals_batch_and_clicks_land(own_biases: bool) -> None:
     encoder = seeded_encoder("one_peace", {**SMALL_PEACE, "own_biases": own_biases})
     check_alone_equals_batch(encoder)
+    encoder.front_end = replace(encoder.front_end, normalise=False)  # else a click changes the level everywhere
     check_click(encoder)
 
 

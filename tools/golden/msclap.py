@@ -29,11 +29,11 @@ def passed_by(tower: Any, picture: Tensor) -> None:
 def keep(tower: Any, prefix: str, config: dict[str, Any], bins: int) -> tuple[Golden, Tensor]:
     """The record of a tower, whose weights are set from the seed, and its input."""
     state = {k: t for k, t in tower.state_dict().items() if "_extractor." not in k}
-    floats = {k: t for k, t in state.items() if t.is_floating_point() and not k.endswith("attn_mask")}
-    shapes = {prefix + k: list(t.shape) for k, t in floats.items()}
+    made = [k for k in state if not k.endswith(("attn_mask", "relative_position_index"))]
+    shapes = {prefix + k: list(state[k].shape) for k in made}
     golden = Golden("msclap", SOURCE, shapes, [2, FRAMES, bins], config=config)
     seeded = seeded_state(shapes)
-    tower.load_state_dict({k: seeded[prefix + k] for k in floats}, strict=False)
+    tower.load_state_dict({k: seeded[prefix + k] for k in made}, strict=False)
     picture = seeded_input(golden)
     passed_by(tower.eval(), picture)
     return golden, picture

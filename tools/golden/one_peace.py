@@ -95,7 +95,7 @@ def main(checkout: Path, own_biases: bool) -> None:
     stand_ins(checkout)
     adapter_code = import_module("peace.models.adapter.audio")
     trunk_code = import_module("peace.models.transformer.transformer_encoder")
-    whole = nn.Module()
+    whole: Any = nn.Module()
     adapter = types.SimpleNamespace(**ADAPTER)
     whole.audio_adapter = adapter_code.AudioAdapter(adapter, 32, 4, 2 if own_biases else None)
     whole.fusion_model = trunk_code.TransformerEncoder(types.SimpleNamespace(**TRUNK), None, False, False, True)

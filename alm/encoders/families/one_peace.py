@@ -71,8 +71,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """`[batch, time, dim]`, with a bias `[batch, heads, time, time]` that is -inf for padding."""
         parts = (self.q_proj(x), self.k_proj(x), self.v_proj(x))
-        heads = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        mixed = scaled_dot_product_attention(*heads, attn_mask=bias)
+        query, key, value = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.out_proj(self.ln(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
@@ -209,8 +209,10 @@ _RENAMED = (
     (r"fusion_model\.", ""),
 )
 _OTHER_PARTS = re.compile(
-    r"(?!encoder_wrapper\.)|encoder_wrapper\.(text_|image_|fusion_model\.(text_|image_|version|layers\.\d+\.(text|image)_)"
-    r"|audio_adapter\.(mask_embedding|rp_bucket))"
+    r"(?!encoder_wrapper\.)"
+    r"|encoder_wrapper\.(text_|image_)"
+    r"|encoder_wrapper\.fusion_model\.(text_|image_|version|layers\.\d+\.(text|image)_)"
+    r"|encoder_wrapper\.audio_adapter\.(mask_embedding|rp_bucket)"
 )
 
 
@@ -274,7 +276,7 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="Apache-2.0",
         good_at="Sounds and their descriptions (ESC-50 zero-shot 91.8, FSD50K 69.7), at a high price",
-        proved_against="",
+        proved_against="OFA-Sys/ONE-PEACE 71cfadf: its audio adapter and trunk",
         notes="The audio branch alone has 1.5 billion parameters. The authors repeat clips below 1 s up to it; here "
         "they are heard as they are.",
     ),

@@ -208,7 +208,7 @@ _MEL_KEY, _STFT_KEY = "logmel_extractor.melW", "spectrogram_extractor.stft.conv_
 def read(checkpoint: Checkpoint, front_end: Mapping[str, Any] = MappingProxyType({})) -> Read:
     """From a published `.pth` (`{"model": ...}`); `front_end` replaces what its window says."""
     config = config_of(checkpoint.tensors, checkpoint.path, front_end)
-    skipped = (*_FRONT_END_KEYS, *_HEAD_KEYS)
+    skipped: tuple[str, ...] = (*_FRONT_END_KEYS, *_HEAD_KEYS)
     if config["inputs"] == "wavegram":
         skipped += ("bn0.", "conv_block1.")  # in the file, but the authors' forward pass goes round them
     unused = tuple(key for key in checkpoint.tensors if key.startswith(skipped))

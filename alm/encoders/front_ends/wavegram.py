@@ -14,7 +14,7 @@ from alm.encoders.front_ends.htsat import HtsatFrontEnd
 
 @dataclass(frozen=True)
 class WavegramFrontEnd(FrontEnd):
-    """`[frames, mel bins + hop_samples]`: row i has the mel frame centred on sample i * hop, and the samples from it on.
+    """Rows `[mel bins + hop_samples]`: the mel frame centred on sample i * hop, and the samples from there on.
 
     The clip is followed by silence up to an even number of hops, so that both parts can be halved alike. The last row
     has no samples.
