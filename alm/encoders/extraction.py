@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from alm.audio import Waveform, windows
-from alm.encoders.base import AudioEncoder
+from alm.encoders.base import AudioEncoder, EncoderOutput
 
 _DRAWN_STEPS = 2000
 
@@ -60,7 +60,7 @@ def _window(encoder: AudioEncoder, part: Waveform, layers: Sequence[int]) -> Ten
     """`[layers, time, dim]` of one window, in float32."""
     limit = round(encoder.front_end.max_seconds * encoder.sample_rate)
     picture = torch.from_numpy(encoder.front_end(part.resampled(encoder.sample_rate)[:limit]))[None]
-    output = encoder(picture, torch.ones(picture.shape[:2], dtype=torch.bool), layers)
+    output: EncoderOutput = encoder(picture, torch.ones(picture.shape[:2], dtype=torch.bool), layers)
     return output.features[0, :, output.mask[0]].float()
 
 
