@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from alm.encoders.base import AudioEncoder, FrontEnd, config_from
-from alm.encoders.families import clap, panns
+from alm.encoders.families import panns
+from alm.encoders.families.clap import ClapAudioTower, ClapEncoderConfig
+from alm.encoders.families.clap import read as read_htsat
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.htsat import HtsatFrontEnd
 from alm.errors import ConfigError, WeightsError
@@ -30,21 +32,21 @@ class MsclapCnn14(panns.PannsAudioEncoder):
     name: ClassVar[str] = "msclap"
 
 
-class MsclapHtsat(clap.ClapAudioTower):
+class MsclapHtsat(ClapAudioTower):
     """See `ClapAudioTower`; the samples are not rounded to 16 bits."""
 
     name: ClassVar[str] = "msclap"
 
-    def __init__(self, config: clap.ClapEncoderConfig) -> None:
+    def __init__(self, config: ClapEncoderConfig) -> None:
         super().__init__(config)
         self.front_end = _unrounded(config)
 
 
-def _unrounded(config: clap.ClapEncoderConfig) -> HtsatFrontEnd:
+def _unrounded(config: ClapEncoderConfig) -> HtsatFrontEnd:
     return replace(config.front_end(), sixteen_bits=False)
 
 
-def _parts(config: Mapping[str, Any]) -> tuple[panns.PannsConfig | None, clap.ClapEncoderConfig | None]:
+def _parts(config: Mapping[str, Any]) -> tuple[panns.PannsConfig | None, ClapEncoderConfig | None]:
     """The configuration of the one tower or the other."""
     fields = dict(config)
     tower = fields.pop("tower", "htsat")
@@ -52,7 +54,7 @@ def _parts(config: Mapping[str, Any]) -> tuple[panns.PannsConfig | None, clap.Cl
         raise ConfigError(f"msclap: tower is {tower!r}; it must be cnn14 (2022) or htsat (2023)")
     if tower == "cnn14":
         return config_from(panns.PannsConfig, {**_CNN14, **fields}), None
-    return None, config_from(clap.ClapEncoderConfig, {**_HTSAT, **fields})
+    return None, config_from(ClapEncoderConfig, {**_HTSAT, **fields})
 
 
 def build(config: Mapping[str, Any]) -> AudioEncoder:
@@ -82,7 +84,7 @@ def read(checkpoint: Checkpoint) -> Read:
         )
     others = tuple(name for name in checkpoint.tensors if not name.startswith(_PREFIX))
     if any(name.startswith("htsat.") for name in tensors):
-        found = clap.read(Checkpoint(checkpoint.path, {f"audio.{k}": t for k, t in tensors.items()}, {}))
+        found = read_htsat(Checkpoint(checkpoint.path, {f"audio.{k}": t for k, t in tensors.items()}, {}))
         config = {"tower": "htsat", **{k: v for k, v in found.config.items() if k != "mel_scale"}}
     else:
         found = panns.read(Checkpoint(checkpoint.path, tensors, {}), _CNN14)
