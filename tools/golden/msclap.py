@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 import types
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tools.golden.originals import original
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "microsoft/CLAP e8a6467b87cd85716e20c6a008126150d9740be0"
@@ -75,8 +75,8 @@ def main(checkout: Path) -> None:
     models = types.ModuleType("clap_models")  # the package itself wants torchaudio
     models.__path__ = [str(checkout / "msclap" / "models")]
     sys.modules["clap_models"] = models
-    import_module("clap_models.htsat")
-    import_module("clap_models.audio")
+    original("clap_models.htsat")
+    original("clap_models.audio")
     htsat(models)
     cnn14(models)
 

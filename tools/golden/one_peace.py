@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 import types
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tools.golden.originals import original
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "OFA-Sys/ONE-PEACE 71cfadf0566879ccaeb59bb114bd0c4ae14020c2"
@@ -93,8 +93,8 @@ def stand_ins(checkout: Path) -> None:
 
 def main(checkout: Path, own_biases: bool) -> None:
     stand_ins(checkout)
-    adapter_code = import_module("peace.models.adapter.audio")
-    trunk_code = import_module("peace.models.transformer.transformer_encoder")
+    adapter_code = original("peace.models.adapter.audio")
+    trunk_code = original("peace.models.transformer.transformer_encoder")
     whole: Any = nn.Module()
     adapter = types.SimpleNamespace(**ADAPTER)
     whole.audio_adapter = adapter_code.AudioAdapter(adapter, 32, 4, 2 if own_biases else None)

@@ -7,13 +7,13 @@ Their own extractors are passed by, so that both sides hear the same random spec
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tools.golden.originals import original
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "qiuqiangkong/audioset_tagging_cnn d2f4b8c18eab44737fcc0de1248ae21eb43f6aa4"
@@ -63,7 +63,7 @@ def heard(network: Any, golden: Golden, hop: int = 0) -> dict[int, Tensor]:
 
 def main(checkout: Path) -> None:
     sys.path.insert(0, str(checkout / "pytorch"))
-    models = import_module("models")
+    models = original("models")
     doubled = [4 << i for i in range(6)]
     networks = {
         "panns_cnn6": narrowed(models, "Cnn6", doubled[:4]),

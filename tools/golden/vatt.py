@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import types
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from tools.golden.originals import original
 from tools.golden.seeded import Golden, seeded_input, seeded_state, write
 
 SOURCE = "google-research/google-research vatt/modeling: autx1d.py at 35a5be244885, transformers.py at 222560a98970"
@@ -66,8 +66,8 @@ def main(checkout: Path) -> None:
     sys.modules["tensorflow_addons"].image = sys.modules["tensorflow_addons"]  # type: ignore[attr-defined]
     sys.path.insert(0, str(checkout))
     os.environ["TF_USE_LEGACY_KERAS"] = "1"  # written for Keras 2 (package tf_keras)
-    tensorflow = import_module("tensorflow")
-    tower = import_module("vatt.modeling.backbones.audio.autx1d").AuTx1D(
+    tensorflow = original("tensorflow")
+    tower = original("vatt.modeling.backbones.audio.autx1d").AuTx1D(
         temporal_patch_size=SAMPLES,
         temporal_patch_stride=SAMPLES,
         d_model=DIM,
