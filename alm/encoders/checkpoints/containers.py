@@ -1,4 +1,4 @@
-"""Safetensors, torch's zip and legacy files, folders of transformers, repositories of the hub: all to `Checkpoint`."""
+"""Safetensors, files of torch and TensorFlow, folders of transformers, repositories of the hub: all to `Checkpoint`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from alm.encoders.checkpoints.inert import read_inert
 from alm.encoders.checkpoints.plain import plain
+from alm.encoders.checkpoints.tensor_bundle import read_bundle
 from alm.encoders.family import Checkpoint
 from alm.errors import WeightsError
 
@@ -75,6 +76,8 @@ def _file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     _sized(path)
     if path.suffix == ".safetensors":
         return _safetensors(path), {}
+    if path.suffix == ".index":
+        return read_bundle(path), {}
     content = _unpacked(path)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: it holds a {type(content).__name__}, not a table of tensors")

@@ -34,6 +34,7 @@ MODEL_TYPES: Mapping[str, str] = MappingProxyType(
         "clap_audio_model": "clap",
         "dasheng": "dasheng",
         "hubert": "hubert",
+        "mert_model": "mert",
         "wav2vec2": "wav2vec2",
         "wavlm": "wavlm",
         "whisper": "whisper",

@@ -12,6 +12,7 @@ from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.encoders.front_ends.mel_db import MelDbFrontEnd
 from alm.encoders.front_ends.passt import PasstFrontEnd
 from alm.encoders.front_ends.raw import RawFrontEnd
+from alm.encoders.front_ends.wavegram import WavegramFrontEnd
 from alm.encoders.front_ends.whisper import WhisperFrontEnd
 
 TYPES: Mapping[str, type[FrontEnd]] = MappingProxyType(
@@ -24,6 +25,7 @@ TYPES: Mapping[str, type[FrontEnd]] = MappingProxyType(
             MelDbFrontEnd,
             PasstFrontEnd,
             RawFrontEnd,
+            WavegramFrontEnd,
             WhisperFrontEnd,
         )
     }
@@ -38,5 +40,6 @@ __all__ = [
     "MelDbFrontEnd",
     "PasstFrontEnd",
     "RawFrontEnd",
+    "WavegramFrontEnd",
     "WhisperFrontEnd",
 ]
