@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import AutoModel
 from transformers.utils.generic import can_return_tuple
 
 from alm import encoders
-from alm.aligner import Heard, TagPrompt, build_aligner
+from alm.aligner import Heard, TagPrompt, build_aligner, merge_windows
 from alm.configuration import AlmConfig, BranchConfig
 from alm.errors import ConversationError
 from alm.fusion import TEXT, AudioRows, FusedDecoder, FusionCache
@@ -146,7 +146,12 @@ class AlmModel(AlmPreTrainedModel):
         if (ready := inputs.get("audio_embeds")) is not None:
             return ready
         question, mask = self._question(inputs)
-        return self.hearing.align(self.hearing.encode(inputs), question, mask)
+        tokens = self.hearing.align(self.hearing.encode(inputs), question, mask)
+        windows, most = inputs.get("audio_windows"), self.config.max_windows
+        if windows is None or not most or int(windows.max()) <= most:
+            return tokens
+        own = tokens.split(windows.tolist())
+        return torch.cat([merge_windows(t, [(0.0, 0.0)] * len(t), most)[0] for t in own])
 
     def _question(self, inputs: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         ids, mask, windows = (inputs.get(k) for k in ("question_ids", "question_mask", "audio_windows"))

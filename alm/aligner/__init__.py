@@ -6,6 +6,7 @@ from torch import nn
 
 from alm.aligner.features import Heard, pooled, pooled_size
 from alm.aligner.linear import LinearAligner
+from alm.aligner.merging import merge_windows
 from alm.aligner.qformer import QFormerAligner
 from alm.aligner.soft_prompt import TagPrompt
 from alm.configuration import AlignerConfig
@@ -18,4 +19,13 @@ def build_aligner(config: AlignerConfig, layers: dict[str, int], dims: dict[str,
     return _KINDS[config.kind](config, layers, dims, out_dim)
 
 
-__all__ = ["Heard", "LinearAligner", "QFormerAligner", "TagPrompt", "build_aligner", "pooled", "pooled_size"]
+__all__ = [
+    "Heard",
+    "LinearAligner",
+    "QFormerAligner",
+    "TagPrompt",
+    "build_aligner",
+    "merge_windows",
+    "pooled",
+    "pooled_size",
+]

@@ -64,6 +64,7 @@ class ProcessingInfo(BaseProcessingInfo):
         """The longest recording whose audio tokens fit into so many positions; at least one window."""
         config = self.get_hf_config()
         windows = max(1, seq_len // config.tokens_per_window)
+        windows = min(windows, config.max_windows or windows)  # a longer one takes no more positions
         step = config.window_seconds - config.overlap_seconds
         return min(config.max_audio_seconds, config.window_seconds + (windows - 1) * step)
 
@@ -108,12 +109,13 @@ class RecordingProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     ) -> Sequence[PromptReplacement]:
         processor = self.info.get_hf_processor(**hf_processor_mm_kwargs)
         audio, per_window = processor.audio_token_id, processor.feature_extractor.tokens_per_window
-        made = out_mm_kwargs.get_data()
+        made, most = out_mm_kwargs.get_data(), self.info.get_hf_config().max_windows
 
         def places(index: int) -> list[int]:
             if "audio_embeds" in made:
                 return [audio] * len(made["audio_embeds"][index])
-            return [audio] * (int(made["audio_windows"][index]) * per_window)
+            windows = int(made["audio_windows"][index])
+            return [audio] * (min(windows, most or windows) * per_window)
 
         return [PromptReplacement(modality="audio", target=[audio], replacement=places)]
 
