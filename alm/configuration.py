@@ -39,8 +39,8 @@ class EncoderConfig:
     """Architecture of the encoder, as its own module defines it."""
     tune: str = "frozen"
     """`frozen`; `lora` or `adapter` (a bypass of low rank beside its linear layers, without or with a bend in it); or
-    `full`. What learns is part of the trained adapter; `python -m training` trains it with the groups `tuning` and
-    `encoder`."""
+    `full`. What may learn is part of a saved adapter. `AudioHearing.learning` names it; `python -m training` reads
+    cached features and so trains no encoder."""
     tune_rank: int = 8
     tune_alpha: float = 16.0
     """The bypass counts `tune_alpha / tune_rank` times."""
