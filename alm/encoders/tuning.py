@@ -36,7 +36,8 @@ class Bypass(nn.Module):
 
     def hook(self, linear: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """What the linear layer says, and what this says."""
-        return output + self(inputs[0]).to(output.dtype)
+        aside: Tensor = self(inputs[0])
+        return output + aside.to(output.dtype)
 
 
 class Tuning(nn.Module):
