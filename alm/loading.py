@@ -101,7 +101,7 @@ def _base(preset: Preset, parts: Mapping[str, str | Path] | None) -> _Base:
     if given.keys() != {"language_model", *names}:
         raise PresetError(
             f"preset {preset.name!r} comes without weights and takes the parts language_model, {', '.join(names)} and "
-            f"perhaps transcriber; given are {', '.join(sorted(given)) or 'none'}. Pass parts={{name: folder or hub id}}"
+            f"perhaps transcriber; given are {', '.join(sorted(given)) or 'none'}. Pass parts={{name: folder or id}}"
         )
     return _Base(given.pop("language_model"), given, Path(transcriber) if transcriber else None)
 

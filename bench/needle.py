@@ -123,9 +123,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
     right, count = sum(r["right"] for r in rows), len(rows)
     near = sum(r["found_at"] is not None and abs(r["found_at"] - r["onset"]) <= LONGEST_SECONDS for r in rows)
     share = max(r["listening"] / r["seconds"] for r in rows)
-    chance = _at_least(right, count, 1 / OPTIONS)
+    luck = _at_least(right, count, 1 / OPTIONS)
     lines = [
-        f"- right answers: {right} of {count}; chance {count / OPTIONS:g} (so many or more by chance: p = {chance:.2g})",
+        f"- right answers: {right} of {count}; chance {count / OPTIONS:g} (p of so many or more: {luck:.2g})",
         f"- the evidence places the event within {LONGEST_SECONDS:g} s of its onset: {near} of {count}",
         f"- real-time factor of listening, the slowest: {share:.4f}",
         f"- seconds to answer after listening, the slowest: {max(r['answering'] for r in rows):.1f}",
