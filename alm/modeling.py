@@ -112,6 +112,8 @@ class AudioHearing(nn.Module):
             weights = next(encoder.parameters()).dtype
             layers = [i % (encoder.num_layers + 1) for i in setting.layers]
             out = encoder(spectrogram.to(weights), mask.bool(), layers)
+        if name in self.tuning:
+            self.tuning[name].check()  # type: ignore[operator]
         hidden, kept = pool_frames(out.features, out.mask, setting.pool_frames)
         return Heard(hidden.to(dtype), kept, seconds)
 

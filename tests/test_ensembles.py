@@ -272,6 +272,29 @@ def test_lora_is_a_change_of_the_weight_and_an_adapter_is_not() -> None:
         assert (float(away) < 1e-5) != bend
 
 
+def test_layers_that_nobody_calls_are_refused() -> None:
+    """As torch's own attention does it, which WavLM uses: hooks of such layers are never heard."""
+
+    class Reads(nn.Linear):
+        def __call__(self, x: Tensor) -> Tensor:
+            return nn.functional.linear(x, self.weight, self.bias)
+
+    encoder = encoders.build("whisper", {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 32}).eval()
+    mel, mask = torch.randn(1, 20, 80), torch.ones(1, 20, dtype=torch.bool)
+    tuning = Tuning(encoder, ["q_proj", "self_attn.v_proj"], 2, 2.0, bend=False)
+    tuning.attach(encoder)
+    encoder(mel, mask, [1])  # one layer alone has been run, which is enough to know
+    tuning.check()
+    deaf = Tuning(encoder, ["k_proj", "v_proj"], 2, 2.0, bend=False)
+    for name in deaf.places:
+        if name.endswith("k_proj"):
+            encoder.get_submodule(name).__class__ = Reads
+    deaf.attach(encoder)
+    encoder(mel, mask, [-1])
+    with pytest.raises(ConfigError, match="whisper.*weights of k_proj without calling"):
+        deaf.check()
+
+
 def test_a_whole_encoder_that_learns_is_part_of_the_adapter(tmp_path: Path) -> None:
     model, other = (tiny_model.model(ensemble(tune="full"), seed=0) for _ in range(2))
     assert {n.split(".")[1] for n in model.model.hearing.learning()} == {"whisper"}
@@ -298,3 +321,17 @@ def test_impossible_tunings_are_named() -> None:
     values["encoders"]["aisfx"] |= {"tune": "lora"}
     with pytest.raises(ConfigError, match="no layers for LoRA"):
         AlmForConditionalGeneration(AlmConfig(**values))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in encoders.names() if encoders.family(n).lora_targets])
+def test_every_familys_layers_for_lora_are_heard(name: str) -> None:
+    family = encoders.family(name)
+    torch.manual_seed(0)
+    encoder = encoders.build(name, next(iter(family.sizes.values()))).eval().requires_grad_(False)
+    tuning = Tuning(encoder, family.lora_targets, 2, 2.0, bend=False)
+    tuning.attach(encoder)
+    spectrogram = torch.from_numpy(encoder.front_end(noise(0.6, rate=encoder.sample_rate).samples))[None]
+    with torch.no_grad():
+        encoder(spectrogram, torch.ones(spectrogram.shape[:2], dtype=torch.bool), [-1])
+    tuning.check()

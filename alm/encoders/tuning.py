@@ -29,6 +29,8 @@ class Bypass(nn.Module):
         self.up = nn.Parameter(torch.zeros(linear.out_features, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         self.scale, self.bend = alpha / rank, bend
+        self.heard = False
+        """Whether the hook was called since the bypass was made."""
 
     def forward(self, x: Tensor) -> Tensor:
         low = F.linear(x.to(self.down.dtype), self.down)
@@ -36,6 +38,7 @@ class Bypass(nn.Module):
 
     def hook(self, linear: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """What the linear layer says, and what this says."""
+        self.heard = True
         aside: Tensor = self(inputs[0])
         return output + aside.to(output.dtype)
 
@@ -46,16 +49,17 @@ class Tuning(nn.Module):
     def __init__(self, encoder: AudioEncoder, targets: Sequence[str], rank: int, alpha: float, bend: bool) -> None:
         """
         Args:
-            targets: last names of the linear layers (`q_proj`).
+            targets: how the names of the linear layers end (`q_proj`, `attn.qkv`).
             bend: adapters instead of LoRA.
 
         Raises:
             ConfigError: the encoder has no linear layer of one of these names.
         """
         super().__init__()
-        linear = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear) and _is_called(encoder, n)}
-        self.places = [n for n in linear if n.rpartition(".")[2] in targets]
-        if missing := [t for t in targets if not any(n.rpartition(".")[2] == t for n in self.places)]:
+        self.name, self.targets = encoder.name, tuple(targets)
+        linear = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear)}
+        self.places = [n for n in linear if any(_ends(n, t) for t in targets)]
+        if missing := [t for t in targets if not any(_ends(n, t) for n in self.places)]:
             there = sorted({n.rpartition(".")[2] for n in linear})
             raise ConfigError(
                 f"{encoder.name}: no linear layer is called {', '.join(missing)}; tune_layers may name "
@@ -76,8 +80,19 @@ class Tuning(nn.Module):
             encoder.get_submodule(name).register_forward_hook(bypass.hook)
         self._tuned = (encoder,)
 
+    def check(self) -> None:
+        """After a pass of the encoder. Some attention reads the weights of a layer without calling it.
 
-def _is_called(encoder: nn.Module, name: str) -> bool:
-    """torch's own attention reads the weights of its last layer without calling it, where no hook would be heard."""
-    parent = encoder.get_submodule(name.rpartition(".")[0])
-    return not isinstance(parent, nn.MultiheadAttention)
+        Raises:
+            ConfigError: no layer of one of the names was called, so that its bypasses are not heard.
+        """
+        pairs = list(zip(self.places, self.bypasses.values(), strict=True))
+        if deaf := [t for t in self.targets if not any(b.heard for n, b in pairs if _ends(n, t))]:
+            raise ConfigError(
+                f"{self.name}: it reads the weights of {', '.join(deaf)} without calling these layers, so that nothing "
+                "beside them would be heard; name others in tune_layers"
+            )
+
+
+def _ends(name: str, target: str) -> bool:
+    return f".{name}".endswith(f".{target}")
