@@ -181,6 +181,8 @@ class AlmConfig(PreTrainedConfig):
     max_audio_tokens (`int`):
         Most audio positions that one recording takes: the windows of a longer one are merged where neighbours sound
         alike, until it fits. 0: no bound.
+    merge_above_seconds (`float`):
+        Recordings up to this length keep all their windows, whatever `max_audio_tokens` says.
     audio_token_id (`int`):
         Marks the audio positions in `input_ids`.
     tag_labels (`list[str]`):
@@ -210,6 +212,7 @@ class AlmConfig(PreTrainedConfig):
     overlap_seconds: float = 1.0
     max_audio_seconds: float = 1800.0
     max_audio_tokens: int = 0
+    merge_above_seconds: float = 0.0
     audio_token_id: int = 0
     tag_labels: list[str] | None = None
     tag_hidden: int = 256
@@ -275,10 +278,17 @@ class AlmConfig(PreTrainedConfig):
         """Audio positions that one window takes in `input_ids`."""
         return sum(b.tokens_per_window for b in self.branch_configs)
 
-    @property
-    def max_windows(self) -> int:
-        """Windows of one recording that the language model meets at most; 0: no bound."""
-        return self.max_audio_tokens // max(1, self.tokens_per_window)
+    def windows_left(self, count: int) -> int:
+        """Of a recording's windows, how many the language model meets after merging."""
+        step = self.window_seconds - self.overlap_seconds
+        return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
+
+
+def windows_left(count: int, max_audio_tokens: int, tokens_per_window: int, whole_seconds: float, step: float) -> int:
+    """See `AlmConfig.windows_left`; `step` is the seconds from one window to the next."""
+    if not max_audio_tokens or count * step <= whole_seconds + step:
+        return count
+    return min(count, max_audio_tokens // tokens_per_window)
 
 
 def _jsonable(config: Any) -> dict[str, Any]:

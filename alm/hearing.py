@@ -125,7 +125,8 @@ class WindowMemory:
 
     def recording(self, seconds: float) -> HeardRecording:
         """All windows so far as a recording of that length."""
-        tokens, spans = merge_windows(torch.cat(self.tokens), self.spans, self.model.config.max_windows)
+        left = self.model.config.windows_left(len(self.spans))
+        tokens, spans = merge_windows(torch.cat(self.tokens), self.spans, left)
         if self.timeline is None:
             return HeardRecording(tokens, Sounds(), None, spans)
         return HeardRecording(tokens, self.timeline.sounds(seconds), self.timeline.scores(), spans)

@@ -169,11 +169,11 @@ class AlmModel(AlmPreTrainedModel):
             return ready
         question, mask = self._question(inputs)
         tokens = self.hearing.align(self.hearing.encode(inputs), question, mask)
-        windows, most = inputs.get("audio_windows"), self.config.max_windows
-        if windows is None or not most or int(windows.max()) <= most:
+        windows, left = inputs.get("audio_windows"), self.config.windows_left
+        if windows is None or all(left(n) == n for n in windows.tolist()):
             return tokens
         own = tokens.split(windows.tolist())
-        return torch.cat([merge_windows(t, [(0.0, 0.0)] * len(t), most)[0] for t in own])
+        return torch.cat([merge_windows(t, [(0.0, 0.0)] * len(t), left(len(t)))[0] for t in own])
 
     def _question(self, inputs: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         ids, mask, windows = (inputs.get(k) for k in ("question_ids", "question_mask", "audio_windows"))

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
 
 from alm.audio import Waveform, load_audio, windows
-from alm.configuration import AlmConfig
+from alm.configuration import AlmConfig, windows_left
 from alm.encoders import front_end, front_end_from_dict
 from alm.errors import AudioError, ConversationError
 from alm.long_audio import Sound, open_audio
@@ -41,6 +41,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         max_audio_seconds: float = 1800.0,
         tokens_per_window: int = 16,
         max_audio_tokens: int = 0,
+        merge_above_seconds: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """
@@ -48,6 +49,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             encoders: name of each encoder to its front end, as `FrontEnd.to_dict` describes it.
             tokens_per_window: audio positions that the model gives one window.
             max_audio_tokens: audio positions of one recording at most; 0: no bound.
+            merge_above_seconds: recordings up to this length have no such bound.
         """
         super().__init__(**kwargs)
         self.encoders = dict(encoders or {})
@@ -56,6 +58,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         self.max_audio_seconds = max_audio_seconds
         self.tokens_per_window = tokens_per_window
         self.max_audio_tokens = max_audio_tokens
+        self.merge_above_seconds = merge_above_seconds
 
     @classmethod
     def of(cls, config: AlmConfig) -> AlmFeatureExtractor:
@@ -66,6 +69,7 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             max_audio_seconds=config.max_audio_seconds,
             tokens_per_window=config.tokens_per_window,
             max_audio_tokens=config.max_audio_tokens,
+            merge_above_seconds=config.merge_above_seconds,
         )
 
     def spans(self, recording: Sound) -> list[tuple[float, float]]:
@@ -83,8 +87,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
 
     def count_windows(self, recording: Sound) -> int:
         """Windows of the recording that the language model meets: those that are left once some were merged."""
-        count = len(self.spans(recording))
-        return min(count, self.max_audio_tokens // self.tokens_per_window) if self.max_audio_tokens else count
+        count, step = len(self.spans(recording)), self.window_seconds - self.overlap_seconds
+        return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
 
     def __call__(self, recordings: Sequence[Sound], **_: Any) -> BatchFeature:
         """`<name>_features` `[windows, frames, bins]`, their `<name>_mask`, and `audio_windows` `[recordings]`.

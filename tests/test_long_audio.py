@@ -221,6 +221,11 @@ def test_a_token_budget_holds_in_every_way_to_the_model() -> None:
         direct = model.get_audio_features(**processor.feature_extractor([recording]))
         assert float((direct - heard.tokens).abs().mean()) < 1e-3
         assert bool(torch.isfinite(model(**inputs).logits).all())
+    assert tight.windows_left(5) == 5 == tight.windows_left(6)
+    half = small(max_audio_tokens=5 * own, merge_above_seconds=10.0)
+    extractor = tiny_model.processor(half).feature_extractor
+    counts = [(s, extractor.count_windows(noise(s)), len(extractor.spans(noise(s)))) for s in (9.0, 10.0, 12.0, 19.0)]
+    assert counts == [(9.0, 6, 6), (10.0, 7, 7), (12.0, 5, 8), (19.0, 5, 13)], "up to that length all windows stay"
     free = assistant().ears.hear(recording)
     assert len(free.tokens) > 5 and free.sounds == heard.sounds, "control: all are there; tags as ever"
     with pytest.raises(ConfigError, match="max_audio_tokens is 3"):

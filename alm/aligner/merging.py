@@ -79,12 +79,12 @@ def merge_windows(tokens: Tensor, spans: Sequence[Span], most: int) -> tuple[Ten
     Args:
         tokens: `[windows, tokens_per_window, dim]` of one recording, each of zero mean and unit spread.
         spans: start and end of each window in seconds.
-        most: windows that may be left; 0 for all of them.
+        most: windows that may be left.
 
     Returns:
         The tokens, and the seconds of the recording that each window now stands for. Unchanged if they are few enough.
     """
-    if not most or len(tokens) <= most:
+    if len(tokens) <= most:
         return tokens, tuple(spans)
     flat = tokens.flatten(1)[None]
     groups = merge_groups(flat, flat.new_ones(1, len(tokens), dtype=torch.bool), torch.tensor([most]))

@@ -101,7 +101,7 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
             self.hearing.align(self.hearing.encode({k: v[at : at + WINDOWS_AT_ONCE] for k, v in given.items()}))
             for at in range(0, windows, WINDOWS_AT_ONCE)
         ]
-        kept, _ = merge_windows(torch.cat(tokens), [(0.0, 0.0)] * windows, self.config.max_windows)
+        kept, _ = merge_windows(torch.cat(tokens), [(0.0, 0.0)] * windows, self.config.windows_left(windows))
         return pack(kept.flatten(0, 1), self.fusion.plan)
 
     def embed_input_ids(
