@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WINDOWS_AT_ONCE = 3
-"""Long recordings are encoded in groups of this many windows, so that memory does not grow with length."""
+"""Long recordings are encoded in groups of this many windows, so that memory does not grow with length; those so long
+that their windows are merged, one by one, so that an hour fits beside the model."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ class Ears:
     def _encode(self, recording: Sound) -> HeardRecording:
         """Window by window groups, whose spectrograms are made while the group before is encoded."""
         extractor = self.processor.feature_extractor
-        memory = WindowMemory(self.model)
-        groups = extractor.groups(recording, extractor.spans(recording), WINDOWS_AT_ONCE)
+        memory, spans = WindowMemory(self.model), extractor.spans(recording)
+        merges = self.model.config.windows_left(len(spans)) < len(spans)
+        groups = extractor.groups(recording, spans, 1 if merges else WINDOWS_AT_ONCE)
         for group, inputs in _ahead(groups):
             memory.add(inputs, group)
         return memory.recording(recording.seconds)

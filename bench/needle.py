@@ -9,6 +9,7 @@ from its file, as `alm ask` reads it. The peak of memory is that of the whole pr
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -51,7 +52,8 @@ def needles(corpus: Path, count: int, seconds: float, seed: int = 0) -> list[Nee
     rows = [json.loads(line) for line in (corpus / "clips.jsonl").read_text(encoding="utf-8").splitlines()]
     usable = [
         r for r in rows
-        if r["split"] == "test" and len(r["classes"]) == 1 and SHORTEST_SECONDS <= r["seconds"] <= LONGEST_SECONDS
+        if r["split"] == "test" and r["kind"] == "sfx" and len(r["classes"]) == 1
+        and SHORTEST_SECONDS <= r["seconds"] <= LONGEST_SECONDS
     ]  # fmt: skip
     by_class = {r["classes"][0]: r for r in (usable[int(k)] for k in rng.permutation(len(usable)))}
     if len(by_class) < max(count, OPTIONS):
@@ -163,11 +165,14 @@ def main(
     torch.set_num_threads(threads)
     assistant = alm.load("tiny")
     assistant.ears.transcriber = None  # nobody speaks, and the gate's time is not the encoders'
-    rows = []
+    assistant.ears.remember = 1
+    rows, apart = [], multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for place, needle in enumerate(needles(corpus, positions, minutes * 60)):
             path = Path(folder) / "hour.flac"
-            write(needle, minutes * 60, path, seed=place)
+            writer = apart.Process(target=write, args=(needle, minutes * 60, path, place))
+            writer.start()  # its memory is not the assistant's
+            writer.join()
             rows.append(ask(assistant, needle, path))
             sys.stderr.write(f"{place + 1}/{positions} {needle.label}: {rows[-1]['answer']!r}\n")
     page = summary(rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -230,3 +232,27 @@ def test_a_token_budget_holds_in_every_way_to_the_model() -> None:
     assert len(free.tokens) > 5 and free.sounds == heard.sounds, "control: all are there; tags as ever"
     with pytest.raises(ConfigError, match="max_audio_tokens is 3"):
         small(max_audio_tokens=3)
+
+
+@pytest.mark.slow
+def test_reading_ten_minutes_takes_the_memory_of_one(tmp_path: Path) -> None:
+    path, rate = tmp_path / "quiet.wav", 44_100
+    program = """
+import sys
+from alm import long_audio
+from alm.audio import load_audio, windows
+from bench.memory import peak_mebibytes
+long_audio.HELD_BYTES = 1_000_000
+found = load_audio(sys.argv[1]) if sys.argv[2] == "held" else long_audio.open_audio(sys.argv[1])
+count = sum(len(part.resampled(16_000)) for part in found.segments(windows(found.seconds, 10.0, 1.0)))
+print(count, peak_mebibytes())
+"""
+    peaks = {}
+    for minutes in (1, 10):
+        sf.write(path, np.zeros(minutes * 60 * rate, np.float32), rate, subtype="PCM_16")
+        for way in ("file", "held"):
+            command = [sys.executable, "-c", program, str(path), way]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks[way, minutes] = float(done.stdout.split()[1])
+    assert peaks["file", 10] - peaks["file", 1] < 10
+    assert peaks["held", 10] - peaks["held", 1] > 80, "control: held in memory it grows"
