@@ -13,6 +13,7 @@ from training.config import GROUPS, LoraSettings, StageConfig
 
 _PREFIXES = (
     ("encoder", "model.hearing.encoders."),
+    ("encoder", "model.hearing.tuning."),
     ("aligner", "model.hearing.aligners."),
     ("tag_head", "model.hearing.tag_head."),
     ("tag_prompts", "model.hearing.tag_prompts."),

@@ -51,12 +51,12 @@ def convert(source: str | Path, folder: Path, name: str = "", size: str = "") ->
     return encoder
 
 
-def checkpoint_config(name: str, folder: Path) -> dict[str, Any]:
+def checkpoint_config(name: str, folder: str | Path) -> dict[str, Any]:
     """The configuration that `build` needs for the weights of a folder."""
     return _read(name, open_checkpoint(folder)).config
 
 
-def load(name: str, folder: Path) -> AudioEncoder:
+def load(name: str, folder: str | Path) -> AudioEncoder:
     """A pretrained encoder in float32, in evaluation mode, without gradients.
 
     Raises:
