@@ -164,6 +164,11 @@ class Stage:
         loss.backward()
         every = [p for g in self.optimizer.param_groups for p in g["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"stage {self.config.name}, step {step}: the loss is {value:g}, but its gradient is {norm}; try "
+                "`attention: eager` or `precision: fp32`"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {"loss": value, "norm": norm, **parts}
