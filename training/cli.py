@@ -194,6 +194,50 @@ def study(
 
 
 @app.command()
+def score(
+    config: ConfigPath,
+    adapters: Annotated[list[str], typer.Argument(help="NAME=FOLDER of each adapter; the first is compared with.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("score.md"),
+    tasks: Annotated[str, typer.Option(help="Tasks, with commas; all if none is given.")] = "",
+    most: Annotated[int, typer.Option(min=1, help="Questions of each task.")] = 100,
+) -> None:
+    """Ask adapters the test rows of a configuration, task by task (on cached features; answers word for word)."""
+    from training.config import load_config
+    from training.score import ask, rows_of, table
+
+    settings = load_config(config)
+    named = dict(_named(text) for text in adapters)
+    rows = rows_of(settings, [t for t in tasks.split(",") if t], most, _say)
+    said = {}
+    for name, folder in named.items():
+        said[name] = ask(settings, folder, rows)
+        told, bare = (100 * flags.mean() for flags in (said[name].told, said[name].bare))
+        _say(f"{name}: {told:.1f} % right, {bare:.1f} % without evidence")
+    out.write_text("\n".join(table(rows, said)) + "\n", encoding="utf-8")
+    _say(f"written: {out}")
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not equals or not Path(folder).is_dir():
+        raise typer.BadParameter(f"{text!r}: give NAME=FOLDER, FOLDER being an adapter")
+    return name, Path(folder)
+
+
+@app.command(name="study-report")
+def study_report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Argument(help="Markdown file to write; plots go into a folder beside it.")],
+) -> None:
+    """Write the tables and plots of a study."""
+    from training.study.report import draw, tables
+
+    lines = [*tables(folder), "## Where the audio goes", "", *draw(folder, out.with_suffix(""))]
+    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _say(f"written: {out}")
+
+
+@app.command()
 def pack(
     config: ConfigPath,
     out: Annotated[Path, typer.Argument(help="New folder.")],

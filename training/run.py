@@ -239,7 +239,16 @@ class Run:
 
     def collator(self, knowledge: Knowledge) -> Collator:
         """Rows to batches, with this knowledge of recordings."""
-        model, processor = self.parts
+        return self.collator_of(*self.parts, knowledge)
+
+    def collator_of(
+        self, model: AlmForConditionalGeneration, processor: AlmProcessor, knowledge: Knowledge
+    ) -> Collator:
+        """The same for any model of this run's shape.
+
+        Raises:
+            ConfigError: an aligner that reads the question cannot share a reading between questions.
+        """
         aware = any(b.aligner.question_aware for b in model.config.branch_configs)
         if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
             raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
