@@ -23,6 +23,7 @@ from training.augment import add_noise, lead_astray
 from training.config import EvidenceConfig
 from training.features import FeatureCache, Item, as_inputs, collate
 from training.objective import rng_for
+from training.rivals import worded
 
 CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
@@ -44,6 +45,8 @@ class Row:
     items: tuple[Item, ...]
     length: int
     """About how many tokens it has."""
+    rivals: tuple[str, ...] = ()
+    """The true answer and others that the question allows, for scoring; see `training.rivals`."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -116,7 +119,8 @@ def _row(record: Record, items: tuple[Item, ...]) -> Row:
     messages = tuple({"role": m.role, "content": m.content} for m in record.messages)
     letters = sum(len(m["content"]) for m in messages)
     length = letters // 4 + 20 * sum(i.windows for i in items) + 30 * len(items)
-    return Row(record.id, task_of(record), record.source, record.split, messages, items, length)
+    rivals = worded(record) if record.split == "test" else ()
+    return Row(record.id, task_of(record), record.source, record.split, messages, items, length, rivals)
 
 
 def task_of(record: Record) -> str:

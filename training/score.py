@@ -72,7 +72,8 @@ def table(rows: Sequence[Row], said: Mapping[str, Said], known: Sequence[str] = 
     Args:
         known: tasks that the first adapter was trained on; the others are marked as new.
     """
-    sources, (first, *_, last) = np.array([r.source for r in rows]), said.values()
+    sources, everyone = np.array([r.source for r in rows]), list(said.values())
+    first, last = everyone[0], everyone[-1]
     head = ["task", "questions", *(f"{n}{how}" for n in said for how in ("", ", bare")), "difference (95 %)"]
     lines = []
     for task, own in by_task(rows).items():
