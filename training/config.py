@@ -39,7 +39,7 @@ class DataConfig:
     classes: str = "data_prep/manifest/classes.csv"
     """Class table: name, group, phrase, synonyms."""
     cache: str = "features"
-    """Folder of the cached features; empty: every batch hears its recordings anew, which needs no disk and much time."""
+    """Folder of the cached features; empty: every batch hears its recordings anew: no disk, and much time."""
     transcripts: str = ""
     """Whisper's transcripts of the recordings of the rows; `python -m training transcripts` writes them."""
     texts: tuple[str, ...] = ()
@@ -125,6 +125,20 @@ class EvidenceConfig:
 
 
 @dataclass(frozen=True)
+class ExpectedConfig:
+    """What a stage's rows are like; only `--dry-run` asks."""
+
+    rows: int = 0
+    """How many there are."""
+    text_tokens: int = 80
+    """Tokens of a row besides the audio."""
+    answer_tokens: int = 30
+    """Of these, tokens of the answer."""
+    seconds: float = 10.0
+    """Length of its recordings."""
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """One stage of the curriculum."""
 
@@ -138,8 +152,8 @@ class StageConfig:
     """Batches; 0 where `epochs` says how long."""
     epochs: float = 0.0
     """Instead of `steps`: how often every row (of the tasks in the mix) is seen."""
-    rows: int = 0
-    """How many rows the stage's data have, for `--dry-run` where the data are not on this machine."""
+    expected: ExpectedConfig = field(default_factory=ExpectedConfig)
+    """The stage's data, for `--dry-run` where they are not on this machine."""
     records: tuple[str, ...] = ()
     """Record files of this stage alone, among those of `data.records`; empty: all of them."""
     lr: Mapping[str, float] = field(default_factory=dict)
@@ -207,10 +221,10 @@ class StageConfig:
     def _check_length(self) -> None:
         if self.steps < 0 or self.epochs < 0 or (self.steps == 0) == (self.epochs == 0):
             raise ConfigError(
-                f"stage {self.name}: steps is {self.steps} and epochs {self.epochs:g}; one of them must be above 0, the "
-                "other left out"
+                f"stage {self.name}: steps is {self.steps} and epochs {self.epochs:g}; one of them must be above 0, "
+                "the other left out"
             )
-        for name in ("rows", "batch_tokens", "batch_seconds", "warmup_steps"):
+        for name in ("batch_tokens", "batch_seconds", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must not be negative")
         if self.kind == "align" and (self.batch_tokens or self.batch_seconds or self.records):

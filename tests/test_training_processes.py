@@ -1,0 +1,109 @@
+"""Two processes make what one makes; runs go on with another number of them; a killed one leaves a whole checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests import training_helpers as small
+from tests import training_processes as runs
+from training import checkpoint
+from training.loop import Stop
+from training.processes import Processes
+from training.shares import answer_weight, share
+
+ROOT = Path(__file__).parent.parent
+MAKE = {"align": small.align_run, "language": runs.language_run}
+NAME = {"align": "align", "language": "talk"}
+
+
+def launch(count: int, kind: str, folder: Path, killed_after: int = 0) -> subprocess.CompletedProcess[str]:
+    """Train in `count` processes as a user starts them."""
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines",
+        "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1",
+        "--main_process_port", "0", "-m", "tests.training_processes", kind, str(folder), str(killed_after),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+
+
+def losses(folder: Path, kind: str) -> list[float]:
+    """The validations' figures and the logged losses of a run."""
+    rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    return [v for r in rows for k, v in r.items() if k.startswith(("loss", "score", "norm", "class", "tags"))]
+
+
+def new(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def finish(kind: str, folder: Path) -> list[float]:
+    """The rest of a run in this process."""
+    stage, _ = MAKE[kind](folder)
+    assert stage.run(Stop())
+    return losses(folder, kind)
+
+
+def test_the_parts_of_a_batch_are_the_whole_batch(tmp_path: Path) -> None:
+    stage, model = runs.language_run(tmp_path)
+    objective: Any = stage.objective
+    batch, settings = objective.batch(0), model.config
+    torch.manual_seed(0)
+    whole, _ = objective.loss(batch)
+    parts, seen = [], 0
+    for rank in range(3):
+        torch.manual_seed(0)
+        processes = Processes(rank, 3)
+        part = share(batch, 0.1, processes, settings.audio_token_id, settings.tokens_per_window)
+        seen += len(part.ids)
+        each, where, _ = objective._token_losses(part, 0.0)
+        parts.append((each * part.weights[where]).sum() / answer_weight(batch))
+    assert seen == len(batch.ids)
+    torch.testing.assert_close(sum(parts), whole, rtol=1e-5, atol=1e-6)
+    assert abs(float(parts[0] - whole)) > 1e-3, "control: one part is not the whole"
+
+
+def test_a_process_without_a_part_counts_for_nothing(tmp_path: Path) -> None:
+    stage, model = runs.language_run(tmp_path)
+    batch, settings = stage.objective.batch(0), model.config
+    idle = [
+        part for rank in range(8)
+        if not bool((part := share(
+            batch, 0.0, Processes(rank, 8), settings.audio_token_id, settings.tokens_per_window
+        )).weights.any())
+    ]  # fmt: skip
+    assert len(idle) == 3 and all(len(p.ids) for p in idle), "five bundles for eight processes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_two_processes_make_the_losses_of_one(tmp_path: Path, kind: str) -> None:
+    one = finish(kind, new(tmp_path, "one"))
+    done = launch(2, kind, new(tmp_path, "two"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    two = losses(tmp_path / "two", kind)
+    assert len(one) > 4 and two == pytest.approx(one, abs=1e-5, rel=1e-5)
+    assert one != pytest.approx([x * 1.001 for x in one], abs=1e-5, rel=1e-5), "control: the comparison can fail"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_a_killed_process_ends_the_others_and_one_alone_goes_on(tmp_path: Path, kind: str) -> None:
+    """The checkpoint of two processes is whole after the kill; one process ends the run as if nothing had been."""
+    one = finish(kind, new(tmp_path, "one"))
+    folder = new(tmp_path, "two")
+    died = launch(2, kind, folder, killed_after=5)
+    assert died.returncode != 0
+    found = checkpoint.latest(folder / "run", NAME[kind])
+    assert found is not None and int(found.name.split("-")[-1]) in (4, 5)
+    assert not list((folder / "run").rglob(".part-*")), "nothing half-written is left"
+    assert finish(kind, folder) == pytest.approx(one, abs=1e-5, rel=1e-5)
