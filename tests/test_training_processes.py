@@ -6,17 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from alm.errors import ConfigError
 from tests import training_helpers as small
 from tests import training_processes as runs
 from training import checkpoint
+from training.config import StageConfig
 from training.loop import Stop
-from training.processes import Processes
+from training.processes import Processes, _wants_sharding
+from training.sharding import check
 from training.shares import answer_weight, share
 
 ROOT = Path(__file__).parent.parent
@@ -24,14 +28,15 @@ MAKE = {"align": small.align_run, "language": runs.language_run}
 NAME = {"align": "align", "language": "talk"}
 
 
-def launch(count: int, kind: str, folder: Path, killed_after: int = 0) -> subprocess.CompletedProcess[str]:
+def launch(
+    count: int, kind: str, folder: Path, killed_after: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Train in `count` processes as a user starts them."""
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines",
-        "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1",
-        "--main_process_port", "0", "-m", "tests.training_processes", kind, str(folder), str(killed_after),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m",
+        "tests.training_processes", kind, str(folder), str(killed_after),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
 
 
@@ -69,7 +74,7 @@ def test_the_parts_of_a_batch_are_the_whole_batch(tmp_path: Path) -> None:
         parts.append((each * part.weights[where]).sum() / answer_weight(batch))
     assert seen == len(batch.ids)
     torch.testing.assert_close(sum(parts), whole, rtol=1e-5, atol=1e-6)
-    assert abs(float(parts[0] - whole)) > 1e-3, "control: one part is not the whole"
+    assert abs(float((parts[0] - whole).detach())) > 1e-3, "control: one part is not the whole"
 
 
 def test_a_process_without_a_part_counts_for_nothing(tmp_path: Path) -> None:
@@ -90,9 +95,39 @@ def test_two_processes_make_the_losses_of_one(tmp_path: Path, kind: str) -> None
     one = finish(kind, new(tmp_path, "one"))
     done = launch(2, kind, new(tmp_path, "two"))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert {"process 0 of 2", "process 1 of 2"} <= set(done.stdout.splitlines()), "control: there are two"
     two = losses(tmp_path / "two", kind)
     assert len(one) > 4 and two == pytest.approx(one, abs=1e-5, rel=1e-5)
     assert one != pytest.approx([x * 1.001 for x in one], abs=1e-5, rel=1e-5), "control: the comparison can fail"
+
+
+@pytest.mark.slow
+def test_sharded_frozen_weights_change_nothing(tmp_path: Path) -> None:
+    one = finish("language", new(tmp_path, "one"))
+    done = launch(2, "language", new(tmp_path, "two"), ACCELERATE_USE_FSDP="true", FSDP_VERSION="2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("holds 0.500 of the layers") == 2, "each process holds a half"
+    assert losses(tmp_path / "two", "language") == pytest.approx(one, abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([("a", "language", "llm")], "trains llm"),
+        ([("a", "language", "lora"), ("b", "align", "aligner")], "comes after a"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused(stages: list[tuple[str, str, str]], message: str) -> None:
+    made = [StageConfig(name=n, kind=k, train=(t,), steps=1, lr={t: 0.1}) for n, k, t in stages]
+    with pytest.raises(ConfigError, match=message):
+        check(made)
+    check([replace(made[0], train=("lora",), lr={"lora": 0.1})])  # control
+
+
+def test_a_launcher_for_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ConfigError, match="DeepSpeed"):
+        _wants_sharding()
 
 
 @pytest.mark.slow

@@ -19,16 +19,19 @@ from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.processes import ProcessError, Processes, join
 from training.rows import Collator, Knowledge, load_rows
+from training.sharding import shard_frozen
 
 
-def language_run(folder: Path, save_every_seconds: float = 1e9, steps: int = 8) -> tuple[Stage, Any]:
+def language_run(
+    folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any
+) -> tuple[Stage, Any]:
     """A language stage with noise and everything told, ready to run; without dropout, which each process draws anew."""
     names = [f"{i}.wav" for i in range(6)]
     known = (folder / "cache").is_dir()
     cache = FeatureCache(folder / "cache") if known else small.write_cache(folder / "cache", names)
     (folder / "rows.jsonl").write_text("\n".join(_row(i, names[i % 6]) for i in range(12)))
     rows, _ = load_rows([folder / "rows.jsonl"], cache)
-    model = small.model(lora=False)
+    model = small.model(lora=False, **changes)
     add_lora(model, LoraSettings(rank=2, alpha=4, dropout=0.0))
     collator = Collator(small.processor(model.config), cache, Knowledge({}, {}, {}, tuple(small.LABELS)), "")
     values = {
@@ -77,9 +80,16 @@ def divide(stage: Stage, processes: Processes) -> Stage:
 def main(kind: str, folder: Path, killed_after: int) -> None:
     torch.set_num_threads(1)
     processes = join("cpu")
+    print(f"process {processes.rank} of {processes.world}", flush=True)
     make = small.align_run if kind == "align" else language_run
     with processes.main_first():
-        stage, _ = make(folder, save_every_seconds=0.0)
+        stage, model = make(folder, save_every_seconds=0.0)
+    if processes.sharded:
+        whole = sum(
+            p.numel() * p.element_size() for n, p in model.model.language_model.layers.named_parameters()
+            if ".lora_" not in n
+        )  # fmt: skip
+        print(f"holds {shard_frozen(model, processes) / whole:.3f} of the layers", flush=True)
     divide(stage, processes)
     if killed_after and processes.rank == 1:
         stage.log.listeners = (Killer(killed_after),)

@@ -1,4 +1,4 @@
-"""A run on paper: parameters, memory and time of every stage on given cards, for models that need not be on this machine.
+"""A run on paper: parameters, memory and time of every stage on given cards; the model need not be on this machine.
 
 Parameters are counted on modules without memory. What a decoder layer keeps for the backward pass is counted by running
 its forward on tensors without data. Operations are two for each weight and token, and as many again for each gradient.
@@ -25,7 +25,11 @@ from training.config import LoraSettings, RunConfig, StageConfig
 
 REACHED = 0.4
 """Share of a card's peak that training is taken to reach."""
+USABLE = 0.92
+"""Of a card's memory; the rest is its driver's and what is lost between allocations."""
 SINGLE, HALF = 4, 2
+LOGITS_BYTES = 12
+"""Of each logit: itself, its copy in float32 and its gradient."""
 LEARNING_BYTES = 12
 """Of a weight that learns, besides itself: its gradient and AdamW's two averages, in float32."""
 GIB = 2**30
@@ -152,9 +156,26 @@ def _lora(layer: nn.Module, settings: LoraSettings) -> int:
     return sum(settings.rank * (m.in_features + m.out_features) for m in chosen)
 
 
-def kept_bytes(text: Any, tokens: int, lora: LoraSettings | None, half: bool, whole: bool = False) -> int:
-    """Bytes that one decoder layer keeps for the backward pass of `tokens` tokens; `whole`: all its weights learn."""
-    return _kept(text, 2, tokens, lora, half, whole) - _kept(text, 1, tokens, lora, half, whole)
+PROBE_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that a decoder layer keeps for the backward pass."""
+
+    once: float
+    """Whatever the batch: copies of weights that learn, in bfloat16."""
+    token: float
+    """Of each token."""
+
+
+def kept_bytes(text: Any, lora: LoraSettings | None, half: bool, whole: bool = False) -> Kept:
+    """What one decoder layer keeps; `whole`: all its weights learn."""
+    few, many = (
+        _kept(text, 2, n, lora, half, whole) - _kept(text, 1, n, lora, half, whole)
+        for n in (PROBE_TOKENS, 2 * PROBE_TOKENS)
+    )
+    return Kept(2.0 * few - many, (many - few) / PROBE_TOKENS)
 
 
 def _kept(text: Any, layers: int, tokens: int, lora: LoraSettings | None, half: bool, whole: bool) -> int:
@@ -169,14 +190,16 @@ def _kept(text: Any, layers: int, tokens: int, lora: LoraSettings | None, half: 
         storages[storage._cdata] = storage
         return tensor
 
-    with FakeTensorMode():
+    with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings).model.requires_grad_(whole)
-        if lora is not None:
-            options = LoraConfig(r=lora.rank, target_modules=list(lora.targets), lora_dropout=lora.dropout)
-            inject_adapter_in_model(options, model)
         for module in model.modules():
             if half and isinstance(module, nn.Linear) and not module.weight.requires_grad:
                 module.weight.data = module.weight.data.to(torch.bfloat16)
+        if lora is not None:
+            options = LoraConfig(r=lora.rank, target_modules=list(lora.targets), lora_dropout=lora.dropout)
+            inject_adapter_in_model(options, model)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
         own = {p.untyped_storage()._cdata for p in model.parameters()}
         states = torch.empty(1, tokens, settings.hidden_size, requires_grad=True)
         places = torch.zeros(1, tokens, dtype=torch.long)
@@ -202,6 +225,8 @@ class Cost:
     kept_again: float
     """The same where each layer's forward is done again (gradient checkpointing)."""
     learned: int
+    shardable: float
+    """Of `weights`, those that `training.sharding` divides over the cards."""
 
 
 def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
@@ -215,15 +240,19 @@ def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
     tokens, audio = _tokens(sizes, stage)
     operations = stage.batch_size * (_decoder(sizes, stage, tokens, audio) + _hearing(sizes, stage, config))
     if stage.kind == "align":
-        kept = kept_again = 0.0
+        kept = kept_again = copies = 0.0
     else:
         lora = config.lora if "lora" in stage.train else None
-        each = kept_bytes(text, tokens + audio, lora, half, "llm" in stage.train) * stage.batch_size
+        layer = kept_bytes(text, lora, half, "llm" in stage.train)
         reached = text.num_hidden_layers - (0 if "llm" in stage.train else _first(sizes))
-        logits = stage.batch_size * stage.expected.answer_tokens * text.vocab_size * SINGLE * 3
+        copies = layer.once * reached
+        each = layer.token * stage.batch_size * (tokens + audio)
+        logits = stage.batch_size * stage.expected.answer_tokens * text.vocab_size * LOGITS_BYTES
         state = stage.batch_size * (tokens + audio) * text.hidden_size * SINGLE
         kept, kept_again = each * reached + logits, state * reached + each + logits
-    return Cost(_steps(stage), operations, _weights(sizes, stage, half, learned), kept, kept_again, learned)
+    weights = _weights(sizes, stage, half, learned) + copies
+    shardable = 0 if "llm" in stage.train else sizes.layer * text.num_hidden_layers * (HALF if half else SINGLE)
+    return Cost(_steps(stage), operations, weights, kept, kept_again, learned, shardable)
 
 
 def _steps(stage: StageConfig) -> int:
@@ -304,21 +333,22 @@ def report(config: RunConfig, gpus: str) -> Iterator[str]:
         hours += seconds * own.steps / 3600
         yield (
             f"{stage.name}: {own.learned / 1e6:,.2f} M learn, {own.steps:,} steps of {stage.batch_size}, "
-            f"{own.operations / 1e12:,.1f} TFLOP and {seconds:.2f} s a step, {seconds * own.steps / 3600:.1f} h; "
-            + _memory(own, number, card, stage.batch_size)
+            f"{own.operations / 1e12:,.1f} TFLOP and {seconds:.2f} s a step, {seconds * own.steps / 3600:.1f} h"
         )
+        yield from (f"  {line}" for line in memory(own, number, card, stage.batch_size))
     yield f"together {hours:.1f} h on {gpus} at {REACHED:.0%} of the peak; validation and reading of data not counted"
 
 
-def _memory(own: Cost, number: int, card: Card, batch: int) -> str:
-    """Weights, and the largest part of a batch that one card can take at once."""
-    share = math.ceil(batch / number)
-    told = []
-    for name, weights in (("", own.weights), *([("sharded ", own.weights / number)] if number > 1 else [])):
-        room = card.gib * GIB * 0.92 - weights
-        rows = {k: min(share, int(room // (b / batch))) if b else share for k, b in
-                (("", own.kept), ("recomputing layers ", own.kept_again))}  # fmt: skip
-        fits = " or ".join(f"{k}{n} rows at once" for k, n in rows.items() if n > 0) or "nothing more fits"
-        told.append(f"{name}weights {weights / GIB:.1f} GiB a card, {fits}")
-    return f"{'; '.join(told)}; a row keeps {own.kept / batch / GIB:.2f} GiB ({own.kept_again / batch / GIB:.3f})"
-
+def memory(own: Cost, number: int, card: Card, batch: int) -> Iterator[str]:
+    """What one card holds, and how many rows of its part of the batch it can take at once beside that."""
+    share, row = math.ceil(batch / number), own.kept / batch
+    whole = [("each card holds all weights", own.weights)]
+    parts = [("frozen layers sharded", own.weights - own.shardable * (1 - 1 / number))]
+    for name, weights in whole + (parts if number > 1 and own.shardable else []):
+        room = card.gib * GIB * USABLE - weights
+        rows = min(share, int(room // row) if row else share)
+        fits = f"{rows} of {share} rows at once" if rows > 0 else f"more than the card's {card.gib:g}"
+        needed = weights + rows * row if rows > 0 else weights + row
+        yield f"{name}: {weights / GIB:.1f} GiB, with {max(rows, 1)} rows {needed / GIB:.1f} GiB: {fits}"
+    again = own.kept_again / batch
+    yield f"a row keeps {row / GIB:.2f} GiB for the backward pass, {again / GIB:.2f} where layers are computed again"

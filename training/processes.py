@@ -7,6 +7,7 @@ with more or fewer of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Processes:
     world: int = 1
     device: str = ""
     """Of this process, where the launcher deals them out; empty: as the configuration says."""
+    sharded: bool = False
+    """Whether the launcher wants the frozen weights in parts (FSDP2)."""
 
     @property
     def main(self) -> bool:
@@ -136,7 +139,8 @@ def join(device: str) -> Processes:
     """This process's place, as `accelerate launch` or `torchrun` set it; alone without them.
 
     Raises:
-        ConfigError: the configuration wants a GPU and the launcher started processes for the CPU, or the other way.
+        ConfigError: the configuration wants a GPU and the launcher started processes for the CPU, or the other way; or
+            the launcher wants a kind of sharding that is not there.
     """
     from accelerate import PartialState
 
@@ -147,4 +151,14 @@ def join(device: str) -> Processes:
         raise ConfigError(
             f"device is {device!r} but the launcher started processes for {state.device.type!r}; change one of them"
         )
-    return Processes(state.process_index, state.num_processes, str(state.device))
+    return Processes(state.process_index, state.num_processes, str(state.device), _wants_sharding())
+
+
+def _wants_sharding() -> bool:
+    """What `accelerate launch` was told."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false") == "true":
+        raise ConfigError("training does not run under DeepSpeed; training/launch/fsdp2.yaml shards the frozen weights")
+    wanted = os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
+    if wanted and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ConfigError("the launcher asks for FSDP 1; write fsdp_version: 2, as in training/launch/fsdp2.yaml")
+    return wanted
