@@ -132,8 +132,8 @@ def page(checks: list[Check]) -> Iterator[str]:
         "# A 7B-class assistant on paper", "",
         "Written by `python -m bench.recipe`. Nothing on this page was trained at this size: parameters are counted on",
         "modules without memory, what a layer keeps for the backward pass on tensors without data, time from",
-        f"operations at {paper.REACHED:.0%} of a card's peak. The check at the end says how far the same reckoning is off",
-        "for small models.",
+        f"operations at {paper.REACHED:.0%} of a card's peak. The check at the end says how far the same reckoning is",
+        "off for small models.",
         "", "The same for your own file: `alm train FILE --dry-run --gpu 8xh100`.", "",
     )  # fmt: skip
     for name in RECIPES:
@@ -165,8 +165,8 @@ def _checked(checks: list[Check]) -> Iterator[str]:
     ends = [c.operations / c.seconds / c.rate for c in checks]
     yield from (
         "", f"Over {checks[-1].operations / checks[0].operations:.0f} times the operations the reached share is "
-        f"{min(ends):.0%} to {max(ends):.0%}. What a GPU reaches is an assumption; where a card is at hand, `log.jsonl` of",
-        "a run has the seconds of each step.",
+        f"{min(ends):.0%} to {max(ends):.0%}. What a GPU reaches is an assumption; where a card is at hand,",
+        "`log.jsonl` of a run has the seconds of each step.",
     )  # fmt: skip
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,6 +29,8 @@ from training.shares import answer_weight, share
 ROOT = Path(__file__).parent.parent
 MAKE = {"align": small.align_run, "language": runs.language_run}
 NAME = {"align": "align", "language": "talk"}
+LONG = 26
+"""Steps of a run that is killed twenty times."""
 
 
 def launch(
@@ -99,6 +104,36 @@ def test_two_processes_make_the_losses_of_one(tmp_path: Path, kind: str) -> None
     two = losses(tmp_path / "two", kind)
     assert len(one) > 4 and two == pytest.approx(one, abs=1e-5, rel=1e-5)
     assert one != pytest.approx([x * 1.001 for x in one], abs=1e-5, rel=1e-5), "control: the comparison can fail"
+
+
+def _killed_at(kind: str, folder: Path, step: int) -> None:
+    torch.set_num_threads(1)
+    stage, _ = MAKE[kind](folder, save_every_seconds=0.0, steps=LONG)
+    stage.log.listeners = (runs.Killer(step),)
+    stage.run(Stop())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_a_run_that_is_killed_at_twenty_random_steps_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+    weights = []
+    for name in ("straight", "killed"):
+        folder = new(tmp_path, name)
+        if name == "killed":
+            MAKE[kind](folder, steps=LONG)  # writes the cache
+            for step in sorted(random.Random(5).sample(range(1, LONG), 20)):
+                child = multiprocessing.get_context("fork").Process(target=_killed_at, args=(kind, folder, step))
+                child.start()
+                child.join()
+                assert child.exitcode == -signal.SIGKILL
+                found = checkpoint.latest(folder / "run", NAME[kind])
+                assert step == 1 or (found is not None and int(found.name.split("-")[-1]) == step - 1)
+        stage, model = MAKE[kind](folder, steps=LONG)
+        assert stage.run(Stop())
+        weights.append({n: p.detach().clone() for n, p in model.named_parameters()})
+    assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
+    begun, _ = MAKE[kind](new(tmp_path, "begun"), steps=LONG)
+    assert any(not torch.equal(p, weights[0][n]) for n, p in begun.names.items()), "control: the run changes weights"
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def explain() -> Iterator[str]:
     for path, kind in configurations():
         yield f"{path or 'top level'}: {(kind.__doc__ or '').strip().splitlines()[0]}"
         docs = documented(kind)
-        for one in fields(kind):  # type: ignore[arg-type]
+        for one in fields(kind):
             yield f"  {one.name} ({one.type}{_default(one)}): {docs[one.name]}"
         yield ""
 

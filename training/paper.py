@@ -280,13 +280,13 @@ def _decoder(sizes: Sizes, stage: StageConfig, tokens: int, audio: int) -> float
     text = sizes.text
     if stage.kind == "align":
         return 0.0
-    layers, first = text.num_hidden_layers, _first(sizes)
+    layers, first = int(text.num_hidden_layers), _first(sizes)
     through = all(b.fusion.scheme in ("prefix", "delayed") for b in sizes.branches)
     below = first * _layer(sizes, tokens, tokens)
     above = (layers - first) * (
         _layer(sizes, tokens + audio, tokens + audio) if through else _layer(sizes, tokens, tokens + audio)
     )
-    head = 2.0 * text.hidden_size * text.vocab_size * stage.expected.answer_tokens
+    head = 2.0 * float(text.hidden_size * text.vocab_size) * stage.expected.answer_tokens
     if "llm" in stage.train:
         return 3 * (below + above + head)
     extra = 6.0 * sizes.groups["lora"] * (tokens + audio) if "lora" in stage.train else 0.0
@@ -295,8 +295,9 @@ def _decoder(sizes: Sizes, stage: StageConfig, tokens: int, audio: int) -> float
 
 def _layer(sizes: Sizes, queries: int, keys: int) -> float:
     """Forward operations of a decoder layer: products with its weights, and half of all pairs in attention."""
-    heads: Any = getattr(sizes.text, "head_dim", None) or sizes.text.hidden_size // sizes.text.num_attention_heads
-    width = sizes.text.num_attention_heads * heads
+    text = sizes.text
+    each = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    width = int(text.num_attention_heads * each)
     return 2.0 * sizes.layer * queries + 2.0 * queries * keys * width
 
 

@@ -104,7 +104,7 @@ class Processes:
         own = self.part(windows)
         made = make({n: Heard(h.hidden[own], h.mask[own], h.frame_seconds) for n, h in heard.items()})
         sizes = [len(range(windows)[Processes(r, self.world).part(windows)]) for r in range(self.world)]
-        return _Gathered.apply(made, self.rank, sizes)  # type: ignore[no-any-return]
+        return _Gathered.apply(made, self.rank, sizes)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Gathered(torch.autograd.Function):

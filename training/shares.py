@@ -47,7 +47,7 @@ def share(batch: Batch, noise: float, processes: Processes, audio_token_id: int,
 
 def _most_rows(batch: Batch, processes: Processes) -> int:
     """Rows of the process that has most of them."""
-    counts = torch.bincount(batch.owner, minlength=len(batch.inputs["input_ids"])).tolist()
+    counts: list[int] = torch.bincount(batch.owner, minlength=len(batch.inputs["input_ids"])).tolist()
     others = (replace(processes, rank=r).part(len(counts)) for r in range(processes.world))
     return max(sum(counts[own]) for own in others)
 
