@@ -26,9 +26,9 @@ from training.config import ExpectedConfig, LoraSettings, RunConfig, StageConfig
 CONFIGS = Path("training/configs/published")
 RECIPES = ("recipe-llama-3.1-8b", "recipe-qwen2.5-7b")
 MACHINES = ("1xh100", "8xh100", "8xa100")
-SHAPES = {"33 M": (384, 1024, 8), "92 M": (576, 1536, 16), "255 M": (896, 2560, 20)}
+SHAPES = {"192 wide, 4 deep": (192, 512, 4), "256 wide, 8 deep": (256, 704, 8), "384 wide, 8 deep": (384, 1024, 8)}
 """Width, inner width, layers of decoders like the 7B ones."""
-TEXT, AUDIO, ANSWER, ROWS, VOCABULARY = 80, 32, 30, 8, 16_000
+TEXT, AUDIO, ANSWER, ROWS, VOCABULARY = 80, 32, 30, 8, 8_000
 STEPS, WARM_UP = 3, 1
 LORA = LoraSettings(rank=8, alpha=16, dropout=0.0, targets=("q_proj", "v_proj"), from_start_layer=False)
 

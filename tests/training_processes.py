@@ -19,7 +19,6 @@ from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.processes import ProcessError, Processes, join
 from training.rows import Collator, Knowledge, load_rows
-from training.sharding import shard_frozen
 
 
 def language_run(
@@ -83,13 +82,7 @@ def main(kind: str, folder: Path, killed_after: int) -> None:
     print(f"process {processes.rank} of {processes.world}", flush=True)
     make = small.align_run if kind == "align" else language_run
     with processes.main_first():
-        stage, model = make(folder, save_every_seconds=0.0)
-    if processes.sharded:
-        whole = sum(
-            p.numel() * p.element_size() for n, p in model.model.language_model.layers.named_parameters()
-            if ".lora_" not in n
-        )  # fmt: skip
-        print(f"holds {shard_frozen(model, processes) / whole:.3f} of the layers", flush=True)
+        stage, _ = make(folder, save_every_seconds=0.0)
     divide(stage, processes)
     if killed_after and processes.rank == 1:
         stage.log.listeners = (Killer(killed_after),)

@@ -75,18 +75,10 @@ class LanguageObjective:
         """
         cache = FusionCache()
         self.model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
-        parts = [self._following(batch, cache, rows) for rows in self._at_once(batch)]
+        most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
+        parts = [self._following(batch, cache, rows) for rows in batch.alike(most)]
         losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
         return losses, where, hits
-
-    def _at_once(self, batch: Batch) -> list[Tensor]:
-        """Rows that go on together. Where weights are sharded, all processes must read as many times."""
-        most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
-        groups = batch.alike(most)
-        times = -(-batch.most_rows // most) if self.processes.sharded and batch.most_rows else len(groups)
-        if len(groups) == times:
-            return groups
-        return list(torch.cat(groups).tensor_split(times)) if len(batch.ids) >= times else groups
 
     def _following(self, batch: Batch, cache: FusionCache, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`_token_losses` of these rows, given what was read of what they share."""

@@ -6,9 +6,11 @@ its forward on tensors without data. Operations are two for each weight and toke
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -171,6 +173,12 @@ class Kept:
 
 def kept_bytes(text: Any, lora: LoraSettings | None, half: bool, whole: bool = False) -> Kept:
     """What one decoder layer keeps; `whole`: all its weights learn."""
+    return _kept_by(type(text), text.to_json_string(use_diff=False), lora, half, whole)
+
+
+@lru_cache(maxsize=64)
+def _kept_by(kind: type, values: str, lora: LoraSettings | None, half: bool, whole: bool) -> Kept:
+    text = kind(**json.loads(values))
     few, many = (
         _kept(text, 2, n, lora, half, whole) - _kept(text, 1, n, lora, half, whole)
         for n in (PROBE_TOKENS, 2 * PROBE_TOKENS)
@@ -226,7 +234,7 @@ class Cost:
     """The same where each layer's forward is done again (gradient checkpointing)."""
     learned: int
     shardable: float
-    """Of `weights`, those that `training.sharding` divides over the cards."""
+    """Of `weights`, the language model's frozen layers: what sharding would divide over the cards."""
 
 
 def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
@@ -344,7 +352,7 @@ def memory(own: Cost, number: int, card: Card, batch: int) -> Iterator[str]:
     """What one card holds, and how many rows of its part of the batch it can take at once beside that."""
     share, row = math.ceil(batch / number), own.kept / batch
     whole = [("each card holds all weights", own.weights)]
-    parts = [("frozen layers sharded", own.weights - own.shardable * (1 - 1 / number))]
+    parts = [("were its frozen layers sharded", own.weights - own.shardable * (1 - 1 / number))]
     for name, weights in whole + (parts if number > 1 and own.shardable else []):
         room = card.gib * GIB * USABLE - weights
         rows = min(share, int(room // row) if row else share)

@@ -34,8 +34,6 @@ class Processes:
     world: int = 1
     device: str = ""
     """Of this process, where the launcher deals them out; empty: as the configuration says."""
-    sharded: bool = False
-    """Whether the launcher wants the frozen weights in parts (FSDP2)."""
 
     @property
     def main(self) -> bool:
@@ -140,10 +138,11 @@ def join(device: str) -> Processes:
 
     Raises:
         ConfigError: the configuration wants a GPU and the launcher started processes for the CPU, or the other way; or
-            the launcher wants a kind of sharding that is not there.
+            the launcher wants sharded weights.
     """
     from accelerate import PartialState
 
+    _refuse_sharding()
     state = PartialState(cpu=device == "cpu")
     if state.num_processes == 1:
         return Processes()
@@ -151,14 +150,14 @@ def join(device: str) -> Processes:
         raise ConfigError(
             f"device is {device!r} but the launcher started processes for {state.device.type!r}; change one of them"
         )
-    return Processes(state.process_index, state.num_processes, str(state.device), _wants_sharding())
+    return Processes(state.process_index, state.num_processes, str(state.device))
 
 
-def _wants_sharding() -> bool:
-    """What `accelerate launch` was told."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false") == "true":
-        raise ConfigError("training does not run under DeepSpeed; training/launch/fsdp2.yaml shards the frozen weights")
-    wanted = os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
-    if wanted and os.environ.get("FSDP_VERSION", "1") != "2":
-        raise ConfigError("the launcher asks for FSDP 1; write fsdp_version: 2, as in training/launch/fsdp2.yaml")
-    return wanted
+def _refuse_sharding() -> None:
+    """Training under these would hold whole weights where the user counts on parts of them."""
+    for variable, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
+        if os.environ.get(variable, "false").lower() == "true":
+            raise ConfigError(
+                f"the launcher asks for {name}, which training does not run under (docs/curricula.md says why); launch "
+                "with training/launch/processes.yaml"
+            )

@@ -88,8 +88,6 @@ class Batch:
     """[rows] weight of each answer token of a row."""
     tasks: tuple[str, ...]
     tokens: int
-    most_rows: int = 0
-    """Of a part of a batch: rows of the largest part."""
 
     @property
     def lengths(self) -> Tensor:

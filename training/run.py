@@ -49,8 +49,6 @@ from training.objective import Objective
 from training.precision import settled
 from training.processes import Processes
 from training.rows import Collator, Knowledge, Row, load_rows, rows_of
-from training.sharding import check as check_sharding
-from training.sharding import shard_frozen
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 
 Say = Callable[[str], None]
@@ -101,8 +99,6 @@ class Run:
     def __post_init__(self) -> None:
         if self.processes.device:
             self.config = replace(self.config, device=self.processes.device)
-        if self.processes.sharded:
-            check_sharding(self.config.stages)
         if self.config.precision == "auto":
             torch.set_num_threads(self.config.threads)
             self.config = replace(self.config, precision=self.processes.agreed(settled(self.folder)))
@@ -324,9 +320,6 @@ class Run:
         self._lora_for(stage)
         if self.config.precision == "bf16" and stage.kind == "language":
             narrow_frozen(model)
-        if self.processes.sharded and stage.kind == "language":
-            held = shard_frozen(model, self.processes)
-            self.say(f"this process holds {held / 2**30:.2f} GiB of the language model's layers")
         self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
         log = Log(self.folder / "log.jsonl", listeners=self.listeners, writes=self.processes.main)
         running = Stage(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from alm.aligner import Heard
@@ -41,15 +40,7 @@ def share(batch: Batch, noise: float, processes: Processes, audio_token_id: int,
         labels=batch.labels[rows],
         weights=batch.weights[rows] * (0.0 if idle else 1.0),
         tasks=tuple(batch.tasks[i] for i in rows.tolist()),
-        most_rows=_most_rows(batch, processes),
     )
-
-
-def _most_rows(batch: Batch, processes: Processes) -> int:
-    """Rows of the process that has most of them."""
-    counts: list[int] = torch.bincount(batch.owner, minlength=len(batch.inputs["input_ids"])).tolist()
-    others = (replace(processes, rank=r).part(len(counts)) for r in range(processes.world))
-    return max(sum(counts[own]) for own in others)
 
 
 def _audio(
