@@ -9,8 +9,9 @@ mean of a clip's tokens and for its best tokens, a symmetric contrastive loss ov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from training.features import FeatureCache, Features, collate
 from training.groups import evaluating
 from training.objective import rng_for
 from training.placing import moved
+from training.processes import Processes
 from training.sounds import ClassInfo, Sampler, Sound, multi_hot
 
 BATCH_EVAL = 64
@@ -118,13 +120,17 @@ class AlignObjective:
         targets: dict[int, Targets],
         caption_index: dict[str, int],
         seed: int,
+        processes: Processes = Processes(),
     ) -> None:
-        self.model, self.stage, self.cache, self.labels, self.seed = model, stage, cache, list(labels), seed
+        self.model, self.cache, self.labels, self.seed = model, cache, list(labels), seed
+        self.processes = processes
         self.targets, self.captions, self.info = moved(targets, model.device), caption_index, info
         self.extra = Temperature().to(model.device)
         there = [s for s in sounds if cache.find(s.path) is not None]
         self.missing = len(sounds) - len(there)
         self.train = [s for s in there if s.split == "train"]
+        steps = stage.steps or math.ceil(stage.epochs * len(self.train) / stage.batch_size)
+        self.stage = replace(stage, steps=steps, epochs=0.0)
         known = set(labels)
         self.dev = [s for s in there if s.split == "dev" and s.single and known & set(s.classes)]
         single = [s.single for s in self.train]
@@ -172,7 +178,7 @@ class AlignObjective:
         hearing = self.model.model.hearing
         if "aligner" in self.stage.train:
             for index, (branch, aligner) in enumerate(zip(hearing.branches, hearing.aligners, strict=True)):
-                tokens = aligner({n: heard[n] for n in branch.encoders})
+                tokens = self.processes.divided(aligner, {n: heard[n] for n in branch.encoders})
                 own = self._align_loss(tokens, self.targets[index], batch)
                 total = total + sum(own.values())
                 parts.update({f"{k}_{index}" if index else k: float(v.detach()) for k, v in own.items()})
@@ -180,7 +186,7 @@ class AlignObjective:
             tags = self._tag_loss(hearing.tag_head, heard, batch)
             total = total + tags
             parts["tags"] = float(tags.detach())
-        return total, parts
+        return total / self.processes.world, parts
 
     def _align_loss(self, tokens: Tensor, targets: Targets, batch: Batch) -> dict[str, Tensor]:
         mean, each = centred(tokens, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,11 +11,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from alm.errors import AlmError
 
+CONFIG_ENDINGS = (".yaml", ".yml", ".json")
+
+
+class TrainGroup(TyperGroup):
+    """A configuration where a command is expected means `run`: `alm train my.yaml --dry-run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As click's, with `run` put in front."""
+        first = next((arg for arg in args if not arg.startswith("-")), "")
+        if first.endswith(CONFIG_ENDINGS) and first not in self.commands:
+            args = ["run", *args]
+        return list(super().parse_args(ctx, args))
+
+
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Train the adapter: cache features, run the curriculum, export."
+    cls=TrainGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Train the adapter: cache features, run the curriculum, export. `train CONFIG.yaml` is short for `train run`.",
 )
 
 ConfigPath = Annotated[Path, typer.Argument(help="YAML file of the run.")]
@@ -23,6 +42,25 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run
 
 def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _explain(wanted: bool) -> None:
+    if wanted:
+        from training.explain import explain
+
+        for line in explain():
+            print(line)
+        raise typer.Exit(0)
+
+
+@app.callback()
+def training_commands(
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", callback=_explain, is_eager=True, help="List the fields of a configuration."),
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command()
@@ -58,6 +96,10 @@ def features(
             _say(line)
 
 
+def _silent(text: str) -> None:
+    """What the further processes of a run say."""
+
+
 @app.command()
 def transcripts(config: ConfigPath) -> None:
     """Let Whisper write down what is said in the recordings of the rows."""
@@ -87,7 +129,13 @@ def run(
     config: ConfigPath,
     stage: Annotated[str | None, typer.Option(help="Run only this stage, on top of the ones that are done.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that exists.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, in which memory and time, and stop.")
+    ] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run: on these cards instead of this machine, as `h100` or `8xa100`.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of bars, on a terminal too.")] = False,
     start: Annotated[
         Path | None, typer.Option(help="Adapter whose weights stand for the stages before --stage.")
     ] = None,
@@ -95,28 +143,42 @@ def run(
 ) -> None:
     """Run the curriculum; end it with SIGTERM at any time and go on with --resume."""
     from training.config import load_config
-    from training.run import Run
-    from training.starting import start_from
 
     settings = load_config(config)
-    folder = out or Path(settings.out)
+    if dry_run and (gpu is not None or (settings.base.text_config and not Path(settings.base.llm).is_dir())):
+        from training.paper import report
+
+        for line in report(settings, gpu or "h100"):
+            print(line)
+        return
+    from training.processes import join
+    from training.run import Run
+    from training.starting import start_from
+    from training.watching import watchers
+
+    folder, processes = out or Path(settings.out), join(settings.device)
     if (folder / "log.jsonl").is_file() and not (resume or dry_run):
         raise typer.BadParameter(f"{folder} holds a run; add --resume to go on, or give another --out")
     if stage is not None:
         settings.stage(stage)
-    session = Run(settings, folder, _say)
+    shown = sys.stdout.isatty() and not (plain or dry_run)
+    bar, listeners = watchers(settings.curves, folder, shown) if processes.main else (None, [])
+    say = bar.say if bar is not None else _say
+    session = Run(settings, folder, say if processes.main else _silent, processes, tuple(listeners))
     if start is not None and not (resume or dry_run):
         if stage is None:
             raise typer.BadParameter("--start needs --stage: the stage that goes on from the adapter")
-        start_from(session, start, stage)
+        if processes.main:
+            start_from(session, start, stage)
+        processes.wait()
     if dry_run:
         from training.estimate import describe
 
         for line in describe(session):
             _say(line)
         return
-    if not session.go(stage):
-        raise typer.Exit(0)
+    with bar if bar is not None else contextlib.nullcontext():
+        session.go(stage)
 
 
 @app.command()

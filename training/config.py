@@ -18,6 +18,9 @@ GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder
 """Names of what may be trained; see `training.groups`."""
 PRECISIONS = ("fp32", "bf16", "auto")
 ATTENTIONS = ("sdpa", "eager")
+SCHEDULES = ("cosine", "linear", "constant")
+DRAWS = ("tasks", "rows")
+CURVES = ("none", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,13 @@ class DataConfig:
     """Lists of composed scenes (`scenes.jsonl`); missing files are an error."""
     records: tuple[str, ...] = ()
     """Instruction records: JSONL files or patterns."""
+    shards: tuple[str, ...] = ()
+    """Folders of shards (`alm data build`): their records come besides those of `records`. The recordings are read out
+    of the tars, so their features are made on the fly and `cache` is left empty."""
     classes: str = "data_prep/manifest/classes.csv"
     """Class table: name, group, phrase, synonyms."""
     cache: str = "features"
-    """Folder of the cached features."""
+    """Folder of the cached features; empty: every batch hears its recordings anew: no disk, and much time."""
     transcripts: str = ""
     """Whisper's transcripts of the recordings of the rows; `python -m training transcripts` writes them."""
     texts: tuple[str, ...] = ()
@@ -47,6 +53,14 @@ class DataConfig:
     min_class_clips: int = 2
     """Classes with fewer training clips get no tag."""
     classes_without_tag: tuple[str, ...] = ()
+    """Classes that get no tag because their name says too little."""
+
+    def __post_init__(self) -> None:
+        if self.shards and self.cache:
+            raise ConfigError(
+                f"data.shards names {self.shards[0]!r} and data.cache {self.cache!r}: the recordings of shards have no "
+                "paths that a cache could know; write `cache: ''`, and features are made on the fly"
+            )
 
 
 @dataclass(frozen=True)
@@ -54,9 +68,13 @@ class LoraSettings:
     """LoRA on the language model."""
 
     rank: int = 16
+    """Width of the two factors."""
     alpha: int = 32
+    """The factors' product counts `alpha / rank` times."""
     dropout: float = 0.05
+    """Probability that an input of the factors is left out."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Linear layers of each decoder layer that get factors, by the last part of their names."""
     from_start_layer: bool = True
     """Only layers that meet the audio."""
 
@@ -95,6 +113,7 @@ class EvidenceConfig:
     """Tag heads that each leave out a part of the sources: tags of training clips come from a head that never saw
     them."""
     fold_steps: int = 400
+    """Steps of 128 sounds for each of those heads."""
     own: float = 0.45
     """Weight of the model's own tag head in the logits, beside the head that never saw the source. Many classes have
     few sources, so the latter alone is worse on training recordings than the own head is on unseen ones."""
@@ -106,26 +125,65 @@ class EvidenceConfig:
 
 
 @dataclass(frozen=True)
+class ExpectedConfig:
+    """What a stage's rows are like; only `--dry-run` asks."""
+
+    rows: int = 0
+    """How many there are."""
+    text_tokens: int = 80
+    """Tokens of a row besides the audio."""
+    answer_tokens: int = 30
+    """Of these, tokens of the answer."""
+    seconds: float = 10.0
+    """Length of its recordings."""
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """One stage of the curriculum."""
 
     name: str
+    """Names the stage in logs, folders and `--stage`."""
     kind: str
+    """`align`: audio tokens against the language model's states of words, without the decoder; `language`: answers."""
     train: tuple[str, ...]
-    """Groups that learn."""
-    steps: int
+    """Groups that learn: aligner, tag_head, tag_prompts, entry, lora, llm, encoder."""
+    steps: int = 0
+    """Batches; 0 where `epochs` says how long."""
+    epochs: float = 0.0
+    """Instead of `steps`: how often every row (of the tasks in the mix) is seen."""
+    expected: ExpectedConfig = field(default_factory=ExpectedConfig)
+    """The stage's data, for `--dry-run` where they are not on this machine."""
+    records: tuple[str, ...] = ()
+    """Record files of this stage alone, among those of `data.records`; empty: all of them."""
     lr: Mapping[str, float] = field(default_factory=dict)
     """Peak learning rate of each group."""
+    schedule: str = "cosine"
+    """How the rate falls after the warm-up: `cosine`, `linear`, or `constant`, which does not."""
+    final_lr: float = 0.1
+    """Where it ends, as a part of the peak."""
     batch_size: int = 16
+    """Rows a step, over all processes; at most, where `batch_tokens` or `batch_seconds` says less."""
+    batch_tokens: int = 0
+    """At most so many tokens a step, counted with padding (estimated from the rows' letters and windows); 0: any."""
+    batch_seconds: float = 0.0
+    """At most so many seconds of audio a step, counted with padding; 0: any."""
     questions_together: int = 1
     """Up to so many questions of a batch are about one recording, which is then read once for all of them."""
     tasks: Mapping[str, float] = field(default_factory=dict)
     """Task to weight in the mix; empty: all, by the square root of their size. `yes_no` are only the questions whose
     answer is yes; those that are answered no are `deny`."""
+    draw: str = "tasks"
+    """`tasks`: a task by its weight, then a row of it; `rows`: all rows of the mix in random order, as published
+    curricula do, a task's weight being how often its rows come."""
     warmup_steps: int = 20
+    """The rate rises linearly over so many steps."""
     weight_decay: float = 0.01
+    """Of AdamW, on matrices."""
     grad_clip: float = 1.0
+    """Longest gradient."""
     eval_every_steps: int = 100
+    """Steps from one validation to the next; the last step is followed by one, too."""
     eval_rows: int = 24
     """Rows a task of the validation."""
     patience: int = 0
@@ -133,7 +191,9 @@ class StageConfig:
     samples: int = 4
     """Answers written out at each validation."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Changes to cached features."""
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    """What rows tell besides the audio."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -142,9 +202,55 @@ class StageConfig:
             raise ConfigError(f"stage {self.name}: no group {unknown[0]!r}; groups are {', '.join(GROUPS)}")
         if missing := sorted(set(self.train) - set(self.lr)):
             raise ConfigError(f"stage {self.name}: lr has no value for {', '.join(missing)}")
-        for name in ("steps", "batch_size", "questions_together", "eval_every_steps"):
+        for name in ("batch_size", "questions_together", "eval_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
+        self._check_length()
+        for name, allowed in (("schedule", SCHEDULES), ("draw", DRAWS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"stage {self.name}: {name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}"
+                )
+        if not 0.0 <= self.final_lr <= 1.0:
+            raise ConfigError(f"stage {self.name}: final_lr is {self.final_lr}; it is a part of the peak, 0 to 1")
+        if self.draw == "rows" and self.questions_together > 1:
+            raise ConfigError(
+                f"stage {self.name}: draw 'rows' shows each row by itself; set questions_together to 1, or draw 'tasks'"
+            )
+
+    def _check_length(self) -> None:
+        if self.steps < 0 or self.epochs < 0 or (self.steps == 0) == (self.epochs == 0):
+            raise ConfigError(
+                f"stage {self.name}: steps is {self.steps} and epochs {self.epochs:g}; one of them must be above 0, "
+                "the other left out"
+            )
+        for name in ("batch_tokens", "batch_seconds", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must not be negative")
+        if self.kind == "align" and (self.batch_tokens or self.batch_seconds or self.records):
+            raise ConfigError(
+                f"stage {self.name}: batch_tokens, batch_seconds and records belong to stages of kind 'language'; "
+                "`align` draws labelled sounds of about one length"
+            )
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """Frozen parts other than the preset's; what is left empty is the preset's."""
+
+    llm: str = ""
+    """Folder of the language model and its tokenizer, as transformers saves them."""
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    """Folder of each encoder of `model.encoders`, by its name, as `alm weights` writes it."""
+    text_config: Mapping[str, Any] = field(default_factory=dict)
+    """Architecture of the language model (`config.json` of transformers), for `--dry-run` without its folder."""
+    shapes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Size of encoders whose module the registry lacks, for `--dry-run` alone: `parameters`, `dim`, `layers`,
+    `frames_per_second`."""
+    system: str = ""
+    """System prompt."""
+    audio_token: str = ""
+    """A special token of the tokenizer that stands for audio positions."""
 
 
 @dataclass(frozen=True)
@@ -152,15 +258,24 @@ class RunConfig:
     """Everything that a run depends on besides the data and the base weights."""
 
     preset: str
+    """Preset whose model, prompt and base weights are meant where nothing else is said."""
     data: DataConfig
+    """The corpus."""
     stages: tuple[StageConfig, ...]
+    """The curriculum, in order."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the preset's model configuration to replace."""
+    base: BaseConfig = field(default_factory=BaseConfig)
+    """Language model and encoders other than the preset's."""
     lora: LoraSettings = field(default_factory=LoraSettings)
+    """LoRA on the language model."""
     seed: int = 1
+    """Every random number of the run depends on it."""
     threads: int = 2
+    """Threads of the processor that a process computes with."""
     precision: str = "fp32"
-    """`auto` takes the faster one of the machine that starts the run, and stays with it."""
+    """`fp32`; `bf16`: autocast, and frozen matrices of the language model are kept in it; `auto` takes the faster one
+    of the machine that starts the run, and stays with it."""
     attention: str = "sdpa"
     """Attention of the language model; on CPU the backward pass of `eager` is faster."""
     device: str = "cpu"
@@ -168,9 +283,15 @@ class RunConfig:
     workers: int = 0
     """Processes that make batches ahead: 1 or 2 keep a GPU busy; on two cores they would slow the training down."""
     save_every_minutes: float = 5.0
+    """Time from one checkpoint to the next."""
+    curves: str = "none"
+    """`tensorboard`: losses, validation and answers as events in the run's folder, for `tensorboard --logdir`."""
     out: str = "runs/tiny"
+    """Folder of the run."""
 
     def __post_init__(self) -> None:
+        if self.curves not in CURVES:
+            raise ConfigError(f"curves is {self.curves!r}; it must be one of {', '.join(CURVES)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
         if self.attention not in ATTENTIONS:
@@ -246,6 +367,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} must be a list, not {value!r}")
         inner = typing.get_args(hint)[0]
         return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, Mapping):
+        inner = typing.get_args(hint)[1]
+        return {str(k): _value(inner, item, f"{where}.{k}") for k, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     plain = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (origin or hint,)

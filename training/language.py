@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from alm.fusion import FusionCache
 from alm.modeling import AlmForConditionalGeneration
 from training.config import EvidenceConfig, StageConfig
 from training.groups import evaluating
+from training.mixing import planned
 from training.objective import rng_for
 from training.placing import moved
-from training.rows import Batch, Collator, Row, Schedule, by_task, rounded, with_noise
+from training.processes import Processes
+from training.rows import Batch, Collator, Row, by_task, rounded, with_noise
+from training.shares import answer_weight, share
 
 EVAL_BATCH = 16
 ROWS_AT_ONCE = {"cpu": 8, "cuda": 64}
@@ -36,12 +40,13 @@ class LanguageObjective:
         rows: Sequence[Row],
         collator: Collator,
         seed: int,
+        processes: Processes = Processes(),
     ) -> None:
-        self.model, self.stage, self.collator, self.seed = model, stage, collator, seed
+        self.model, self.collator, self.seed, self.processes = model, collator, seed, processes
         self.extra = nn.Module()
         self.train = [r for r in rows if r.split == "train"]
-        plan = Schedule(self.train, stage.tasks, f"{seed} {stage.name}")
-        self.batches = plan.batches(stage.steps, stage.batch_size, stage.questions_together)
+        self.batches = planned(self.train, stage, f"{seed} {stage.name}")
+        self.stage = replace(stage, steps=len(self.batches), epochs=0.0)
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
 
     def batch(self, step: int) -> Batch:
@@ -50,9 +55,14 @@ class LanguageObjective:
         return self.collator.batch(bundles, self.stage.evidence, rng)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        each, where, _ = self._token_losses(batch, self.stage.augment.noise)
+        noise, total = self.stage.augment.noise, None
+        if self.processes.world > 1:
+            settings, total = self.model.config, answer_weight(batch)
+            batch = share(batch, noise, self.processes, settings.audio_token_id, settings.tokens_per_window)
+            noise = 0.0
+        each, where, _ = self._token_losses(batch, noise)
         weights = batch.weights[where]
-        loss = (each * weights).sum() / weights.sum()
+        loss = (each * weights).sum() / (weights.sum() if total is None else total)
         parts = {"tokens": float(batch.tokens), "token_loss": float(each.mean().detach())}
         return loss, parts
 

@@ -6,14 +6,14 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alm.errors import AlmError
 from training import checkpoint
@@ -22,6 +22,7 @@ from training.config import StageConfig
 from training.groups import optimizer_groups
 from training.objective import Objective, seed_for
 from training.placing import batches, moved
+from training.processes import Processes
 
 LOG_EVERY = 10
 
@@ -49,15 +50,29 @@ class Stop:
                 signal.signal(number, handler)
 
 
+class Listener(Protocol):
+    """Watches a run: progress on a terminal, curves."""
+
+    def step(self, stage: str, done: int, steps: int, loss: float) -> None:
+        """After every step."""
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        """Every line of the log."""
+
+
 @dataclass
 class Log:
     """JSON lines of a run; lines after the step from which a run goes on are dropped."""
 
     path: Path
     began: float = field(default_factory=time.monotonic)
+    listeners: tuple[Listener, ...] = ()
+    """Are told every line, and of every step."""
+    writes: bool = True
+    """Whether this process keeps the log: the first of several."""
 
     def rewind(self, stage: str, step: int) -> None:
-        if not self.path.is_file():
+        if not (self.writes and self.path.is_file()):
             return
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -70,8 +85,17 @@ class Log:
         self.path.write_text("".join(kept), encoding="utf-8")
 
     def write(self, **row: Any) -> None:
+        if not self.writes:
+            return
+        for listener in self.listeners:
+            listener.line(row)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({k: _short(v) for k, v in row.items()}, ensure_ascii=False) + "\n")
+
+    def step(self, stage: StageConfig, done: int, loss: float) -> None:
+        """Tell the listeners how far a stage is."""
+        for listener in self.listeners:
+            listener.step(stage.name, done, stage.steps, loss)
 
 
 def _short(value: Any) -> Any:
@@ -79,11 +103,12 @@ def _short(value: Any) -> Any:
 
 
 def rate(step: int, stage: StageConfig) -> float:
-    """Part of the peak learning rate at a step: linear warm-up, then a cosine down to a tenth."""
+    """Part of the peak learning rate at a step: linear warm-up, then the stage's schedule down to `final_lr`."""
     if step < stage.warmup_steps:
         return (step + 1) / stage.warmup_steps
-    done = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
-    return 0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+    done = min(1.0, (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps))
+    falls = {"cosine": 0.5 * (1.0 + math.cos(math.pi * done)), "linear": 1.0 - done, "constant": 1.0}
+    return stage.final_lr + (1.0 - stage.final_lr) * falls[stage.schedule]
 
 
 @dataclass
@@ -103,6 +128,8 @@ class Stage:
     device: str = "cpu"
     workers: int = 0
     """Processes that make batches ahead."""
+    processes: Processes = Processes()  # noqa: RUF009 - frozen
+    """Those that train."""
 
     def run(self, stop: Stop) -> bool:
         """Train to the end; False when it was asked to stop before."""
@@ -128,6 +155,7 @@ class Stage:
         for step, batch in enumerate(coming, start=first):
             parts = self._step(step, moved(batch, self.device))
             self.progress.step = step + 1
+            self.log.step(self.config, self.progress.step, parts["loss"])
             for key, value in parts.items():
                 window[key] = window.get(key, 0.0) + value
             if self.progress.step % LOG_EVERY == 0:
@@ -146,10 +174,11 @@ class Stage:
                 began = time.monotonic()
                 if 0 < self.config.patience <= self.progress.waited:
                     break
-            if stop.asked or time.monotonic() - self.saved > self.save_every_seconds:
+            ended, due = self._asked(stop)
+            if ended or due:
                 self._save()
-                if stop.asked:
-                    return False
+            if ended:
+                return False
         return True
 
     def _step(self, step: int, batch: Any) -> dict[str, float]:
@@ -158,11 +187,12 @@ class Stage:
             group["lr"] = group["peak"] * rate(step, self.config)
         with self._precision():
             loss, parts = self.objective.loss(batch)
-        value = float(loss.detach())
+        value, parts = self._added_up(loss, parts)
         if not math.isfinite(value):
             raise TrainingError(f"stage {self.config.name}, step {step}: the loss is {value}; lower lr or grad_clip")
         loss.backward()
         every = [p for g in self.optimizer.param_groups for p in g["params"]]
+        self.processes.add_gradients(every)
         norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
         if not math.isfinite(norm):
             raise TrainingError(
@@ -173,22 +203,41 @@ class Stage:
         self.optimizer.zero_grad(set_to_none=True)
         return {"loss": value, "norm": norm, **parts}
 
+    def _added_up(self, loss: Tensor, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
+        """The loss of all processes together, and the mean of what it is made of."""
+        if self.processes.world == 1:
+            return float(loss.detach()), parts
+        own = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=loss.device)
+        value, *sums = self.processes.add(own).tolist()
+        return value, {k: s / self.processes.world for k, s in zip(parts, sums, strict=True)}
+
+    def _asked(self, stop: Stop) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether a checkpoint is due: all of them must do the same."""
+        due = time.monotonic() - self.saved > self.save_every_seconds
+        if self.processes.world == 1:
+            return stop.asked, due
+        asked = torch.tensor([float(stop.asked), float(due)], device=self.device)
+        ended, due = (bool(x) for x in self.processes.add(asked).tolist())
+        return ended, due
+
     def _precision(self) -> torch.autocast:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast)
 
     def _validate(self) -> None:
         began = time.monotonic()
         with self._precision():
-            figures = self.objective.validate()
+            figures = self.processes.agreed(self.objective.validate())
             rows = self.objective.samples(self.config.samples)
         now = self.progress
         better = now.best is None or figures["score"] > now.best
         now.waited = 0 if better else now.waited + 1
         if better:
             now.best, now.best_step = figures["score"], now.step
-            checkpoint.save_weights(
-                self.folder, f"{self.config.name}-best", self.model, self.names, {"step": now.step, **figures}
-            )
+            with self.processes.main_first():
+                if self.processes.main:
+                    checkpoint.save_weights(
+                        self.folder, f"{self.config.name}-best", self.model, self.names, {"step": now.step, **figures}
+                    )
         self.log.write(
             stage=self.config.name, step=now.step, validation=True, seconds=time.monotonic() - began, **figures
         )
@@ -196,5 +245,9 @@ class Stage:
             self.log.write(stage=self.config.name, step=now.step, samples=rows)
 
     def _save(self) -> None:
-        checkpoint.save(self.folder, self.model, self.objective.extra, self.optimizer, self.progress, self.names)
+        with self.processes.main_first():
+            if self.processes.main:
+                checkpoint.save(
+                    self.folder, self.model, self.objective.extra, self.optimizer, self.progress, self.names
+                )
         self.saved = time.monotonic()

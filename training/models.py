@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from alm import weights
 from alm.building import build_config, build_model, build_processor, load_tokenizer
 from alm.configuration import AlmConfig
 from alm.encoders import load as load_encoder
+from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
@@ -33,15 +34,24 @@ class Base:
 
 
 def find_base(config: RunConfig) -> Base:
-    """The converted base weights of the run's preset (`alm weights` makes them)."""
-    preset = load_preset(config.preset)
+    """The base weights of a run: the folders that it names, and the preset's (`alm weights` makes them) for the rest.
+
+    Raises:
+        ConfigError: a folder that it names is not there.
+    """
+    preset, own = load_preset(config.preset), config.base
+    if missing := [f for f in (own.llm, *own.encoders.values()) if f and not Path(f).is_dir()]:
+        raise ConfigError(
+            f"base names the folder {missing[0]}, which is not here; put the weights there, or see what the run would "
+            "take with --dry-run --gpu h100"
+        )
     found = weights.ensure(preset.weights)
     return Base(
-        found.llm,
-        {"whisper": found.whisper, "aisfx": found.aisfx},
+        Path(own.llm) if own.llm else found.llm,
+        {"whisper": found.whisper, "aisfx": found.aisfx, **{n: Path(f) for n, f in own.encoders.items()}},
         found.transcriber,
-        preset.system,
-        preset.audio_token,
+        own.system or preset.system,
+        own.audio_token or preset.audio_token,
     )
 
 
@@ -53,7 +63,8 @@ def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmCon
     if not tag_labels:
         preset = load_preset(config.preset)
         changes["branches"] = [_without_tags(b) for b in changes.get("branches", preset.model["branches"])]
-    return build_config(load_preset(config.preset), base.llm, load_tokenizer(base.llm), base.encoders, changes)
+    preset = replace(load_preset(config.preset), audio_token=base.audio_token)
+    return build_config(preset, base.llm, load_tokenizer(base.llm), base.encoders, changes)
 
 
 def _without_tags(branch: dict[str, Any]) -> dict[str, Any]:

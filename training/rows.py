@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,14 +104,18 @@ class Batch:
 
 def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], int]:
     """Rows of record files, and how many were left out because a recording is not cached (too long, or not yet)."""
+    return rows_of((record for file in files for record in read_records(file)), cache)
+
+
+def rows_of(records: Iterable[Record], cache: FeatureCache) -> tuple[list[Row], int]:
+    """Rows of records, and how many were left out."""
     rows, missing = [], 0
-    for file in files:
-        for record in read_records(file):
-            items = [cache.find(Path(a)) for a in record.audios]
-            if any(i is None for i in items):
-                missing += 1
-            else:
-                rows.append(_row(record, tuple(i for i in items if i is not None)))
+    for record in records:
+        items = [cache.find(Path(a)) for a in record.audios]
+        if any(i is None for i in items):
+            missing += 1
+        else:
+            rows.append(_row(record, tuple(i for i in items if i is not None)))
     return rows, missing
 
 
@@ -160,16 +164,20 @@ class Schedule:
     def batches(self, steps: int, batch_size: int, together: int = 1) -> list[list[list[int]]]:
         """`steps` batches of at most `batch_size` rows in bundles of at most `together`."""
         rng, count = rng_for(self.seed, "schedule"), max(1, batch_size // together)
-        share = self._shares()
-        drawn = self._drawn(share, steps * count, rng)
-        near = companions(self.rows) if together > 1 else {}
-        bundles = [self._joined(i, near, share, together, rng) for i in drawn]
+        bundles = self.bundles(steps * count, together, rng)
         batches: list[list[list[int]]] = []
         for first in range(0, len(bundles), CHUNK_BATCHES * count):
             chunk = sorted(bundles[first : first + CHUNK_BATCHES * count], key=lambda b: self.rows[b[0]].length)
             own = [chunk[i : i + count] for i in range(0, len(chunk), count)]
             batches += [own[i] for i in rng.permutation(len(own))]
         return batches
+
+    def bundles(self, count: int, together: int, rng: np.random.Generator) -> list[list[int]]:
+        """`count` bundles of at most `together` rows, in the order of drawing."""
+        share = self._shares()
+        drawn = self._drawn(share, count, rng)
+        near = companions(self.rows) if together > 1 else {}
+        return [self._joined(i, near, share, together, rng) for i in drawn]
 
     def _shares(self) -> dict[str, float]:
         sizes = {t: len(own) for t, own in by_task(self.rows).items()}

@@ -43,11 +43,13 @@ from training.knowledge import (
     train_heads,
 )
 from training.language import LanguageObjective
-from training.loop import Log, Stage, Stop
-from training.models import Base, find_base, make_model, model_config
+from training.live import LiveFeatures
+from training.loop import Listener, Log, Stage, Stop
+from training.models import Base, find_base, make_ear, make_model, model_config
 from training.objective import Objective
 from training.precision import settled
-from training.rows import Collator, Knowledge, Row, load_rows
+from training.processes import Processes
+from training.rows import Collator, Knowledge, Row, load_rows, rows_of
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 
 Say = Callable[[str], None]
@@ -92,11 +94,15 @@ class Run:
     config: RunConfig
     folder: Path
     say: Say = print
+    processes: Processes = Processes()  # noqa: RUF009 - frozen
+    listeners: tuple[Listener, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.processes.device:
+            self.config = replace(self.config, device=self.processes.device)
         if self.config.precision == "auto":
             torch.set_num_threads(self.config.threads)
-            self.config = replace(self.config, precision=settled(self.folder))
+            self.config = replace(self.config, precision=self.processes.agreed(settled(self.folder)))
             self.say(f"precision: {self.config.precision}")
 
     @cached_property
@@ -105,8 +111,15 @@ class Run:
 
     @cached_property
     def cache(self) -> FeatureCache:
-        model = {**load_preset(self.config.preset).model, **self.config.model}
-        return FeatureCache(Path(self.config.data.cache), model["encoders"])
+        if self.config.data.cache:
+            model = {**load_preset(self.config.preset).model, **self.config.model}
+            return FeatureCache(Path(self.config.data.cache), model["encoders"])
+        if self.config.workers:
+            raise ConfigError(
+                f"workers is {self.config.workers} and data.cache empty; features made on the fly are made in the "
+                "process that trains: set workers to 0"
+            )
+        return LiveFeatures(make_ear(self.config, self.base), self.config.data.max_windows)
 
     @cached_property
     def sounds(self) -> list[Sound]:
@@ -131,7 +144,20 @@ class Run:
     def rows(self) -> list[Row]:
         self.cache.reload()
         rows, missing = load_rows(expand(self.config.data.records), self.cache)
-        self.say(f"{len(rows)} rows; {missing} left out because a recording is not in the cache")
+        if isinstance(self.cache, LiveFeatures):
+            more, left_out = rows_of(self.cache.records(self.config.data.shards), self.cache)
+            rows, missing = rows + more, missing + left_out
+            for name, reason in list(self.cache.refused.items())[:20]:
+                self.say(f"{name}: {reason}")
+        self.say(f"{len(rows)} rows; {missing} left out because a recording is too long or not in the cache")
+        return rows
+
+    def rows_of(self, stage: StageConfig) -> list[Row]:
+        """Rows of the stage: all, or those of its own record files."""
+        if not stage.records:
+            return self.rows
+        rows, missing = load_rows(expand(stage.records), self.cache)
+        self.say(f"stage {stage.name}: {len(rows)} rows of its own; {missing} left out")
         return rows
 
     def fresh(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
@@ -258,16 +284,17 @@ class Run:
         """The loss of a stage."""
         model = self.parts[0]
         if stage.kind == "language":
-            collator = self.collator(self.knowledge())
-            return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
+            rows, collator = self.rows_of(stage), self.collator(self.knowledge())
+            return LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
         captions = sorted({s.caption for s in self.sounds if s.split == "train" and s.single and s.classes})
         info = read_classes(Path(self.config.data.classes))
         index = {c: i for i, c in enumerate(captions)}
         targets = self.targets(captions)
         self.cache.reload()
         objective = AlignObjective(
-            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed
-        )
+            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed,
+            self.processes,
+        )  # fmt: skip
         self.say(
             f"{len(objective.train)} training sounds of {len(self.labels)} classes, {len(objective.dev)} to validate; "
             f"{objective.missing} not cached"
@@ -282,7 +309,10 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(self.config.threads)
-        write_json(self.folder / "config.json", self.config.to_dict())
+        with self.processes.main_first():
+            if self.processes.main:
+                write_json(self.folder / "config.json", self.config.to_dict())
+            _ = self.parts
         stages = self.config.stages if only is None else self.config.stages[: self._place(only) + 1]
         with Stop().listening() as stop:
             for stage in stages:
@@ -300,24 +330,28 @@ class Run:
         model = self.parts[0]
         if checkpoint.load_weights(self.folder, stage.name, model) is not None:
             return True
-        objective = self.objective(stage)
+        with self.processes.main_first():
+            objective = self.objective(stage)
+        stage = getattr(objective, "stage", stage)  # with the number of its steps
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
         if self.config.precision == "bf16" and stage.kind == "language":
             narrow_frozen(model)
         self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
-        log = Log(self.folder / "log.jsonl")
+        log = Log(self.folder / "log.jsonl", listeners=self.listeners, writes=self.processes.main)
         running = Stage(
             model, names, stage, objective, self.folder, log, self.config.seed,
             self.config.save_every_minutes * 60.0, self.config.precision == "bf16", self.config.device,
-            self.config.workers,
+            self.config.workers, self.processes,
         )  # fmt: skip
         if not running.run(stop):
             return False
         best = checkpoint.load_weights(self.folder, f"{stage.name}-best", model)
-        checkpoint.save_weights(self.folder, stage.name, model, names, best or {})
+        with self.processes.main_first():
+            if self.processes.main:
+                checkpoint.save_weights(self.folder, stage.name, model, names, best or {})
+                draw(log.path, self.folder / "curves.png")
         self.say(f"stage {stage.name} done, best {best}")
-        draw(log.path, self.folder / "curves.png")
         return True
 
     def _lora_for(self, stage: StageConfig) -> None:

@@ -1,0 +1,155 @@
+"""Two processes make what one makes; runs go on with another number of them; a killed one leaves a whole checkpoint."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alm.errors import ConfigError
+from tests import training_helpers as small
+from tests import training_processes as runs
+from training import checkpoint
+from training.loop import Stop
+from training.processes import Processes, _refuse_sharding, join
+from training.shares import answer_weight, share
+
+ROOT = Path(__file__).parent.parent
+MAKE = {"align": small.align_run, "language": runs.language_run}
+NAME = {"align": "align", "language": "talk"}
+LONG = 26
+"""Steps of a run that is killed twenty times."""
+
+
+def launch(count: int, kind: str, folder: Path, killed_after: int = 0) -> subprocess.CompletedProcess[str]:
+    """Train in `count` processes as a user starts them."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m",
+        "tests.training_processes", kind, str(folder), str(killed_after),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+
+
+def losses(folder: Path, kind: str, checks: bool = False) -> list[float]:
+    """The validations' figures and, without `checks`, the logged losses of a run."""
+    rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    rows = [r for r in rows if r.get("validation") or not checks]
+    return [v for r in rows for k, v in r.items() if k.startswith(("loss", "score", "norm", "class", "tags"))]
+
+
+def new(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def finish(kind: str, folder: Path) -> list[float]:
+    """The rest of a run in this process."""
+    stage, _ = MAKE[kind](folder)
+    assert stage.run(Stop())
+    return losses(folder, kind)
+
+
+def test_the_parts_of_a_batch_are_the_whole_batch(tmp_path: Path) -> None:
+    stage, model = runs.language_run(tmp_path)
+    objective: Any = stage.objective
+    batch, settings = objective.batch(0), model.config
+    torch.manual_seed(0)
+    whole, _ = objective.loss(batch)
+    parts, seen = [], 0
+    for rank in range(3):
+        torch.manual_seed(0)
+        processes = Processes(rank, 3)
+        part = share(batch, 0.1, processes, settings.audio_token_id, settings.tokens_per_window)
+        seen += len(part.ids)
+        each, where, _ = objective._token_losses(part, 0.0)
+        parts.append((each * part.weights[where]).sum() / answer_weight(batch))
+    assert seen == len(batch.ids)
+    torch.testing.assert_close(sum(parts), whole, rtol=1e-5, atol=1e-6)
+    assert abs(float((parts[0] - whole).detach())) > 1e-3, "control: one part is not the whole"
+
+
+def test_a_process_without_a_part_counts_for_nothing(tmp_path: Path) -> None:
+    stage, model = runs.language_run(tmp_path)
+    batch, settings = stage.objective.batch(0), model.config
+    idle = [
+        part for rank in range(8)
+        if not bool((part := share(
+            batch, 0.0, Processes(rank, 8), settings.audio_token_id, settings.tokens_per_window
+        )).weights.any())
+    ]  # fmt: skip
+    assert len(idle) == 3 and all(len(p.ids) for p in idle), "five bundles for eight processes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_two_processes_make_the_losses_of_one(tmp_path: Path, kind: str) -> None:
+    one = finish(kind, new(tmp_path, "one"))
+    done = launch(2, kind, new(tmp_path, "two"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"process 0 of 2", "process 1 of 2"} <= set(done.stdout.splitlines()), "control: there are two"
+    two = losses(tmp_path / "two", kind)
+    assert len(one) > 4 and two == pytest.approx(one, abs=1e-5, rel=1e-5)
+    assert one != pytest.approx([x * 1.001 for x in one], abs=1e-5, rel=1e-5), "control: the comparison can fail"
+
+
+def _killed_at(kind: str, folder: Path, step: int) -> None:
+    torch.set_num_threads(1)
+    stage, _ = MAKE[kind](folder, save_every_seconds=0.0, steps=LONG)
+    stage.log.listeners = (runs.Killer(step),)
+    stage.run(Stop())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_a_run_that_is_killed_at_twenty_random_steps_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+    weights = []
+    for name in ("straight", "killed"):
+        folder = new(tmp_path, name)
+        if name == "killed":
+            MAKE[kind](folder, steps=LONG)  # writes the cache
+            for step in sorted(random.Random(5).sample(range(1, LONG), 20)):
+                child = multiprocessing.get_context("fork").Process(target=_killed_at, args=(kind, folder, step))
+                child.start()
+                child.join()
+                assert child.exitcode == -signal.SIGKILL
+                found = checkpoint.latest(folder / "run", NAME[kind])
+                assert step == 1 or (found is not None and int(found.name.split("-")[-1]) == step - 1)
+        stage, model = MAKE[kind](folder, steps=LONG)
+        assert stage.run(Stop())
+        weights.append({n: p.detach().clone() for n, p in model.named_parameters()})
+    assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
+    begun, _ = MAKE[kind](new(tmp_path, "begun"), steps=LONG)
+    assert any(not torch.equal(p, weights[0][n]) for n, p in begun.names.items()), "control: the run changes weights"
+
+
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"])
+def test_launchers_that_shard_weights_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    _refuse_sharding()  # control
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(ConfigError, match="does not run under"):
+        join("cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["align", "language"])
+def test_a_killed_process_ends_the_others_and_one_alone_goes_on(tmp_path: Path, kind: str) -> None:
+    """The checkpoint of two processes is whole after the kill; one process ends the run as if nothing had been."""
+    finish(kind, new(tmp_path, "one"))
+    checked, folder = losses(tmp_path / "one", kind, checks=True), new(tmp_path, "two")
+    died = launch(2, kind, folder, killed_after=5)
+    assert died.returncode != 0
+    found = checkpoint.latest(folder / "run", NAME[kind])
+    assert found is not None and int(found.name.split("-")[-1]) in (4, 5)
+    assert not list((folder / "run").rglob(".part-*")), "nothing half-written is left"
+    finish(kind, folder)  # its logged losses are means over the steps since it went on
+    assert losses(folder, kind, checks=True) == pytest.approx(checked, abs=1e-5, rel=1e-5)

@@ -1,0 +1,97 @@
+"""One process of several that train small stages: `python -m torch.distributed.run ... -m tests.training_processes`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests import training_helpers as small
+from training.config import LoraSettings, StageConfig, build
+from training.features import FeatureCache
+from training.groups import add_lora, set_trainable
+from training.language import LanguageObjective
+from training.loop import Log, Stage, Stop
+from training.processes import ProcessError, Processes, join
+from training.rows import Collator, Knowledge, load_rows
+
+
+def language_run(
+    folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any
+) -> tuple[Stage, Any]:
+    """A language stage with noise and everything told, ready to run; without dropout, which each process draws anew."""
+    names = [f"{i}.wav" for i in range(6)]
+    known = (folder / "cache").is_dir()
+    cache = FeatureCache(folder / "cache") if known else small.write_cache(folder / "cache", names)
+    (folder / "rows.jsonl").write_text("\n".join(_row(i, names[i % 6]) for i in range(12)))
+    rows, _ = load_rows([folder / "rows.jsonl"], cache)
+    model = small.model(lora=False, **changes)
+    add_lora(model, LoraSettings(rank=2, alpha=4, dropout=0.0))
+    collator = Collator(small.processor(model.config), cache, Knowledge({}, {}, {}, tuple(small.LABELS)), "")
+    values = {
+        "name": "talk", "kind": "language", "train": ["aligner", "lora"], "lr": {"aligner": 0.01, "lora": 0.01},
+        "steps": steps, "batch_size": 5, "warmup_steps": 1, "eval_every_steps": 4, "augment": {"noise": 0.1},
+        "samples": 1,
+    }  # fmt: skip
+    objective = LanguageObjective(model, build(StageConfig, values, "test"), rows, collator, 1)
+    learning = set_trainable(model, objective.stage.train)
+    (folder / "run").mkdir(exist_ok=True)
+    log = Log(folder / "run" / "log.jsonl")
+    return Stage(model, learning, objective.stage, objective, folder / "run", log, 1, save_every_seconds), model
+
+
+def _row(number: int, audio: str) -> str:
+    answer = " ".join(["a", *[small.LABELS[number % 3]] * (1 + number % 4)])
+    messages = [{"role": "user", "content": "<audio>what is it ?"}, {"role": "assistant", "content": answer}]
+    split = "dev" if number > 9 else "train"
+    return json.dumps({
+        "id": str(number), "messages": messages, "audios": [audio], "source": "s", "task": "label", "split": split,
+        "licence": "CC0", "duration": 0.3,
+    })  # fmt: skip
+
+
+class Killer:
+    """Kills its own process after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, stage: str, done: int, steps: int, loss: float) -> None:
+        if done == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def line(self, row: Any) -> None:
+        pass
+
+
+def divide(stage: Stage, processes: Processes) -> Stage:
+    """The stage as one process of several."""
+    stage.processes = stage.objective.processes = processes  # type: ignore[attr-defined]
+    stage.log = Log(stage.log.path, writes=processes.main)
+    return stage
+
+
+def main(kind: str, folder: Path, killed_after: int) -> None:
+    torch.set_num_threads(1)
+    processes = join("cpu")
+    print(f"process {processes.rank} of {processes.world}", flush=True)
+    make = small.align_run if kind == "align" else language_run
+    with processes.main_first():
+        stage, _ = make(folder, save_every_seconds=0.0)
+    divide(stage, processes)
+    if killed_after and processes.rank == 1:
+        stage.log.listeners = (Killer(killed_after),)
+    try:
+        stage.run(Stop())
+    except ProcessError as error:
+        print(f"error: {error}", flush=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,364 @@
+"""A run on paper: parameters, memory and time of every stage on given cards; the model need not be on this machine.
+
+Parameters are counted on modules without memory. What a decoder layer keeps for the backward pass is counted by running
+its forward on tensors without data. Operations are two for each weight and token, and as many again for each gradient.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from alm import encoders
+from alm.aligner import build_aligner
+from alm.audio import windows
+from alm.configuration import BranchConfig, EncoderConfig, from_dict
+from alm.errors import ConfigError
+from alm.presets import load_preset
+from training.config import LoraSettings, RunConfig, StageConfig
+
+REACHED = 0.4
+"""Share of a card's peak that training is taken to reach."""
+USABLE = 0.92
+"""Of a card's memory; the rest is its driver's and what is lost between allocations."""
+SINGLE, HALF = 4, 2
+LOGITS_BYTES = 12
+"""Of each logit: itself, its copy in float32 and its gradient."""
+LEARNING_BYTES = 12
+"""Of a weight that learns, besides itself: its gradient and AdamW's two averages, in float32."""
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Card:
+    """One accelerator, by its maker's data sheet."""
+
+    teraflops: float
+    """Dense bfloat16."""
+    gib: float
+
+
+CARDS = {
+    "4090": Card(165, 24), "a6000": Card(155, 48), "l40s": Card(362, 48), "a100": Card(312, 80), "h100": Card(989, 80),
+    "h200": Card(989, 141),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ear:
+    """An encoder by its size."""
+
+    parameters: int
+    dim: int
+    layers: int
+    frames_per_second: float
+    handed: int
+    """Layers that the aligner gets."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Parameters of a model, and what its costs depend on."""
+
+    text: Any
+    """Configuration of the language model."""
+    groups: dict[str, int]
+    """Parameters by the names of `training.config.GROUPS`."""
+    layer: int
+    """Of one decoder layer."""
+    embedding: int
+    head: int
+    """0 where it is the embedding."""
+    ears: dict[str, Ear]
+    branches: tuple[BranchConfig, ...]
+    window_seconds: float
+    overlap_seconds: float
+
+
+def cards(text: str) -> tuple[int, Card]:
+    """`8xh100` as number and card. Raises: ConfigError."""
+    count, _, name = text.rpartition("x")
+    if name not in CARDS or (count and not count.isdigit()) or count == "0":
+        raise ConfigError(f"--gpu is {text!r}; it must be one of {', '.join(CARDS)}, with a number before it as 8xh100")
+    return int(count or 1), CARDS[name]
+
+
+def measure(config: RunConfig) -> Sizes:
+    """Count the model of a run."""
+    values = {**load_preset(config.preset).model, **config.model}
+    text = _text_config(config)
+    with torch.device("meta"):
+        decoder = AutoModelForCausalLM.from_config(text)
+    inner: Any = decoder.model
+    branches = tuple(from_dict(BranchConfig, dict(b)) for b in values["branches"])
+    ears = {n: _ear(config, n, e) for n, e in values["encoders"].items()}
+    head = 0 if text.tie_word_embeddings else count(decoder.lm_head)
+    first = min(b.fusion.start_layer for b in branches) if config.lora.from_start_layer else 0
+    groups = {
+        "encoder": sum(e.parameters for e in ears.values()),
+        "aligner": sum(_aligner(b, ears, text.hidden_size) for b in branches),
+        "lora": _lora(inner.layers[0], config.lora) * (text.num_hidden_layers - first),
+        "llm": count(inner) + head,
+    }
+    return Sizes(
+        text, groups, count(inner.layers[0]), count(inner.embed_tokens), head, ears, branches,
+        values.get("window_seconds", 10.0), values.get("overlap_seconds", 0.0),
+    )  # fmt: skip
+
+
+def count(module: nn.Module) -> int:
+    """Parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _text_config(config: RunConfig) -> Any:
+    if config.base.text_config:
+        given = dict(config.base.text_config)
+        return AutoConfig.for_model(given.pop("model_type"), **given)
+    from training.models import find_base
+
+    return AutoConfig.from_pretrained(find_base(config).llm)
+
+
+def _ear(config: RunConfig, name: str, given: dict[str, Any]) -> Ear:
+    if name in config.base.shapes:
+        shape = dict(config.base.shapes[name])
+        handed = len(given.get("layers", [-1]))
+        return Ear(
+            int(shape["parameters"]), int(shape["dim"]), int(shape["layers"]), shape["frames_per_second"], handed
+        )
+    settings = from_dict(EncoderConfig, dict(given))
+    inside = settings.config
+    if not inside:
+        from training.models import find_base
+
+        inside = encoders.checkpoint_config(settings.family, find_base(config).encoders[name])
+    with torch.device("meta"):
+        made = encoders.build(settings.family, inside)
+    return Ear(count(made), made.dim, made.num_layers, float(made.frames_per_second), len(settings.layers))
+
+
+def _aligner(branch: BranchConfig, ears: dict[str, Ear], width: int) -> int:
+    layers = {n: ears[n].handed for n in branch.encoders}
+    with torch.device("meta"):
+        return count(build_aligner(branch.aligner, layers, {n: ears[n].dim for n in branch.encoders}, width))
+
+
+def _lora(layer: nn.Module, settings: LoraSettings) -> int:
+    """Factors on one decoder layer."""
+    chosen = [m for n, m in layer.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in settings.targets]
+    return sum(settings.rank * (m.in_features + m.out_features) for m in chosen)
+
+
+PROBE_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that a decoder layer keeps for the backward pass."""
+
+    once: float
+    """Whatever the batch: copies of weights that learn, in bfloat16."""
+    token: float
+    """Of each token."""
+
+
+def kept_bytes(text: Any, lora: LoraSettings | None, half: bool, whole: bool = False) -> Kept:
+    """What one decoder layer keeps; `whole`: all its weights learn."""
+    kind: Any = type(text)
+    return _kept_by(kind, text.to_json_string(use_diff=False), lora, half, whole)
+
+
+@lru_cache(maxsize=64)
+def _kept_by(kind: type, values: str, lora: LoraSettings | None, half: bool, whole: bool) -> Kept:
+    text = kind(**json.loads(values))
+    few, many = (
+        _kept(text, 2, n, lora, half, whole) - _kept(text, 1, n, lora, half, whole)
+        for n in (PROBE_TOKENS, 2 * PROBE_TOKENS)
+    )
+    return Kept(2.0 * few - many, (many - few) / PROBE_TOKENS)
+
+
+def _kept(text: Any, layers: int, tokens: int, lora: LoraSettings | None, half: bool, whole: bool) -> int:
+    from peft import LoraConfig, inject_adapter_in_model
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    settings = type(text)(**{**text.to_dict(), "num_hidden_layers": layers, "layer_types": None})
+    storages: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage
+        return tensor
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings).model.requires_grad_(whole)
+        for module in model.modules():
+            if half and isinstance(module, nn.Linear) and not module.weight.requires_grad:
+                module.weight.data = module.weight.data.to(torch.bfloat16)
+        if lora is not None:
+            options = LoraConfig(r=lora.rank, target_modules=list(lora.targets), lora_dropout=lora.dropout)
+            inject_adapter_in_model(options, model)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
+        own = {p.untyped_storage()._cdata for p in model.parameters()}
+        states = torch.empty(1, tokens, settings.hidden_size, requires_grad=True)
+        places = torch.zeros(1, tokens, dtype=torch.long)
+        with (
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        ):
+            model.train()(inputs_embeds=states, position_ids=places, use_cache=False)
+        return sum(s.nbytes() for place, s in storages.items() if place not in own)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One stage, per step of all cards together and per card."""
+
+    steps: int
+    operations: float
+    """Of a step."""
+    weights: float
+    """Bytes of the weights and what AdamW keeps for those that learn."""
+    kept: float
+    """Bytes kept for the backward pass, for the whole batch."""
+    kept_again: float
+    """The same where each layer's forward is done again (gradient checkpointing)."""
+    learned: int
+    shardable: float
+    """Of `weights`, the language model's frozen layers: what sharding would divide over the cards."""
+
+
+def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
+    """What a stage takes.
+
+    Raises:
+        ConfigError: it is counted in epochs, and nothing says how many rows there are.
+    """
+    half, text = config.precision == "bf16", sizes.text
+    learned = sum(sizes.groups.get(g, 0) for g in stage.train)
+    tokens, audio = _tokens(sizes, stage)
+    operations = stage.batch_size * (_decoder(sizes, stage, tokens, audio) + _hearing(sizes, stage, config))
+    if stage.kind == "align":
+        kept = kept_again = copies = 0.0
+    else:
+        lora = config.lora if "lora" in stage.train else None
+        layer = kept_bytes(text, lora, half, "llm" in stage.train)
+        reached = text.num_hidden_layers - (0 if "llm" in stage.train else _first(sizes))
+        copies = layer.once * reached
+        each = layer.token * stage.batch_size * (tokens + audio)
+        logits = stage.batch_size * stage.expected.answer_tokens * text.vocab_size * LOGITS_BYTES
+        state = stage.batch_size * (tokens + audio) * text.hidden_size * SINGLE
+        kept, kept_again = each * reached + logits, state * reached + each + logits
+    weights = _weights(sizes, stage, half, learned) + copies
+    shardable = 0 if "llm" in stage.train else sizes.layer * text.num_hidden_layers * (HALF if half else SINGLE)
+    return Cost(_steps(stage), operations, weights, kept, kept_again, learned, shardable)
+
+
+def _steps(stage: StageConfig) -> int:
+    if stage.steps:
+        return stage.steps
+    if not stage.expected.rows:
+        raise ConfigError(
+            f"stage {stage.name} is counted in epochs; write `expected: {{rows: ...}}` so that its steps can be told"
+        )
+    return math.ceil(stage.epochs * stage.expected.rows / stage.batch_size)
+
+
+def _first(sizes: Sizes) -> int:
+    return min(b.fusion.start_layer for b in sizes.branches)
+
+
+def _tokens(sizes: Sizes, stage: StageConfig) -> tuple[int, int]:
+    """Text tokens and audio tokens of a row."""
+    parts = len(windows(stage.expected.seconds, sizes.window_seconds, sizes.overlap_seconds))
+    return stage.expected.text_tokens, parts * sum(b.tokens_per_window for b in sizes.branches)
+
+
+def _decoder(sizes: Sizes, stage: StageConfig, tokens: int, audio: int) -> float:
+    """Operations of one row in the language model, forward and backward."""
+    text = sizes.text
+    if stage.kind == "align":
+        return 0.0
+    layers, first = int(text.num_hidden_layers), _first(sizes)
+    through = all(b.fusion.scheme in ("prefix", "delayed") for b in sizes.branches)
+    below = first * _layer(sizes, tokens, tokens)
+    above = (layers - first) * (
+        _layer(sizes, tokens + audio, tokens + audio) if through else _layer(sizes, tokens, tokens + audio)
+    )
+    head = 2.0 * float(text.hidden_size * text.vocab_size) * stage.expected.answer_tokens
+    if "llm" in stage.train:
+        return 3 * (below + above + head)
+    extra = 6.0 * sizes.groups["lora"] * (tokens + audio) if "lora" in stage.train else 0.0
+    return below + 2 * (above + head) + extra
+
+
+def _layer(sizes: Sizes, queries: int, keys: int) -> float:
+    """Forward operations of a decoder layer: products with its weights, and half of all pairs in attention."""
+    text = sizes.text
+    each = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    width = int(text.num_attention_heads * each)
+    return 2.0 * sizes.layer * queries + 2.0 * queries * keys * width
+
+
+def _hearing(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
+    """Operations of one row in encoders and aligners."""
+    trained = "encoder" in stage.train
+    so_far = config.stages[: config.stages.index(stage) + 1]
+    anew = not config.data.cache or any("encoder" in s.train for s in so_far)
+    seconds, total = stage.expected.seconds, 0.0
+    if anew:
+        for ear in sizes.ears.values():
+            frames = seconds * ear.frames_per_second
+            once = 2.0 * ear.parameters * frames + 4.0 * frames * frames * ear.dim * ear.layers
+            total += once * (3 if trained else 1)
+    return total + 6.0 * sizes.groups["aligner"] * _tokens(sizes, stage)[1]
+
+
+def _weights(sizes: Sizes, stage: StageConfig, half: bool, learned: int) -> float:
+    """Bytes of all weights: the language model's frozen matrices in bfloat16 if the run has it, the rest in float32."""
+    matrices = sizes.layer * sizes.text.num_hidden_layers
+    narrow = matrices if half and "llm" not in stage.train else 0
+    return (sum(sizes.groups.values()) - narrow) * SINGLE + narrow * HALF + learned * LEARNING_BYTES
+
+
+def report(config: RunConfig, gpus: str) -> Iterator[str]:
+    """Lines for a reader."""
+    number, card = cards(gpus)
+    sizes = measure(config)
+    yield "parameters: " + ", ".join(f"{g} {n / 1e6:,.2f} M" for g, n in sizes.groups.items())
+    hours = 0.0
+    for stage in config.stages:
+        own = cost(sizes, stage, config)
+        seconds = own.operations / (number * card.teraflops * 1e12 * REACHED)
+        hours += seconds * own.steps / 3600
+        yield (
+            f"{stage.name}: {own.learned / 1e6:,.2f} M learn, {own.steps:,} steps of {stage.batch_size}, "
+            f"{own.operations / 1e12:,.1f} TFLOP and {seconds:.2f} s a step, {seconds * own.steps / 3600:.1f} h"
+        )
+        yield from (f"  {line}" for line in memory(own, number, card, stage.batch_size))
+    yield f"together {hours:.1f} h on {gpus} at {REACHED:.0%} of the peak; validation and reading of data not counted"
+
+
+def memory(own: Cost, number: int, card: Card, batch: int) -> Iterator[str]:
+    """What one card holds, and how many rows of its part of the batch it can take at once beside that."""
+    share, row = math.ceil(batch / number), own.kept / batch
+    whole = [("each card holds all weights", own.weights)]
+    parts = [("were its frozen layers sharded", own.weights - own.shardable * (1 - 1 / number))]
+    for name, weights in whole + (parts if number > 1 and own.shardable else []):
+        room = card.gib * GIB * USABLE - weights
+        rows = min(share, int(room // row) if row else share)
+        fits = f"{rows} of {share} rows at once" if rows > 0 else f"more than the card's {card.gib:g}"
+        needed = weights + rows * row if rows > 0 else weights + row
+        yield f"{name}: {weights / GIB:.1f} GiB, with {max(rows, 1)} rows {needed / GIB:.1f} GiB: {fits}"
+    again = own.kept_again / batch
+    yield f"a row keeps {row / GIB:.2f} GiB for the backward pass, {again / GIB:.2f} where layers are computed again"

@@ -1,0 +1,94 @@
+"""What a run shows while it goes on: progress on the terminal, curves and answers for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alm.errors import ConfigError
+
+SHOWN = ("score", "top1", "four_way", "tags_top1")
+"""Figures of a validation that fit into a line."""
+
+
+class Bar:
+    """A bar for each stage with loss, rate and time left; validations and answers are printed above it."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(), transient=False,
+        )  # fmt: skip
+        self.bars: dict[str, Any] = {}
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.progress.console.print(text, markup=False, highlight=False)
+
+    def step(self, stage: str, done: int, steps: int, loss: float) -> None:
+        if stage not in self.bars:
+            self.bars[stage] = self.progress.add_task(stage, total=steps, completed=done - 1, loss="")
+        self.progress.update(self.bars[stage], completed=done, loss=f"loss {loss:.4f}")
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        if row.get("validation"):
+            figures = ", ".join(f"{k} {row[k]:.3f}" for k in SHOWN if k in row)
+            self.say(f"{row['stage']}, step {row['step']}: {figures}")
+        for answer in row.get("samples", ()):
+            self.say(_told(answer))
+
+
+def _told(answer: Mapping[str, Any]) -> str:
+    return f"  {answer['asked']}\n    wanted: {answer['wanted']}\n    said:   {answer['said']}"
+
+
+class Curves:
+    """TensorBoard events in a folder. A run that goes on hides what came after the step it goes on from."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                "curves is 'tensorboard' but the package tensorboard is not installed: pip install 'alm[track]', or "
+                "write `curves: none`"
+            ) from error
+        self.folder, self.make = folder, SummaryWriter
+        self.writers: dict[str, Any] = {}
+
+    def step(self, stage: str, done: int, steps: int, loss: float) -> None:
+        self._writer(stage, done).add_scalar("loss", loss, done)
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        writer = self._writer(row["stage"], row["step"])
+        kind = "validation" if row.get("validation") else "training"
+        for name, value in row.items():
+            if name not in ("stage", "step", "validation") and isinstance(value, int | float):
+                writer.add_scalar(f"{kind}/{name}", value, row["step"])
+        for number, answer in enumerate(row.get("samples", ())):
+            writer.add_text(f"answers/{number}", _told(answer).replace("\n", "  \n"), row["step"])
+        writer.flush()
+
+    def _writer(self, stage: str, step: int) -> Any:
+        if stage not in self.writers:
+            self.writers[stage] = self.make(str(self.folder / stage), purge_step=step)
+        return self.writers[stage]
+
+
+def watchers(curves: str, folder: Path, shown: bool) -> tuple[Bar | None, list[Bar | Curves]]:
+    """The listeners of a run, and the bar among them if a terminal is there to show it."""
+    bar = Bar() if shown else None
+    listeners: list[Bar | Curves] = [] if bar is None else [bar]
+    if curves == "tensorboard":
+        listeners.append(Curves(folder / "tensorboard"))
+    return bar, listeners
