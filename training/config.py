@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alm.errors import ConfigError
+from training.losses import LOSSES
 
 T = TypeVar("T")
 
@@ -117,6 +118,8 @@ class StageConfig:
     lr: Mapping[str, float] = field(default_factory=dict)
     """Peak learning rate of each group."""
     batch_size: int = 16
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Losses of a stage `align` with their weights (`training.losses`); empty: `class`, `class_best`, `caption`."""
     questions_together: int = 1
     """Up to so many questions of a batch are about one recording, which is then read once for all of them."""
     tasks: Mapping[str, float] = field(default_factory=dict)
@@ -142,6 +145,10 @@ class StageConfig:
             raise ConfigError(f"stage {self.name}: no group {unknown[0]!r}; groups are {', '.join(GROUPS)}")
         if missing := sorted(set(self.train) - set(self.lr)):
             raise ConfigError(f"stage {self.name}: lr has no value for {', '.join(missing)}")
+        if unknown := sorted(set(self.losses) - set(LOSSES)):
+            raise ConfigError(f"stage {self.name}: no loss {unknown[0]!r}; losses are {', '.join(LOSSES)}")
+        if self.losses and (self.kind != "align" or "aligner" not in self.train):
+            raise ConfigError(f"stage {self.name}: losses are for a stage of kind align that trains the aligner")
         for name in ("steps", "batch_size", "questions_together", "eval_every_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")

@@ -45,6 +45,7 @@ from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.models import Base, find_base, make_model, model_config
 from training.objective import Objective
+from training.pairs import PairObjective
 from training.precision import settled
 from training.rows import Collator, Knowledge, Row, load_rows
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
@@ -241,13 +242,15 @@ class Run:
         if stage.kind == "language":
             collator = Collator(processor, self.cache, self.knowledge(), self.base.system)
             return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
-        captions = sorted({s.caption for s in self.sounds if s.split == "train" and s.single and s.classes})
+        told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
+        captions = sorted({s.caption for s in told})
         info = read_classes(Path(self.config.data.classes))
         index = {c: i for i, c in enumerate(captions)}
         targets = self.targets(captions)
         self.cache.reload()
-        objective = AlignObjective(
-            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed
+        given = (model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed)
+        objective = (
+            PairObjective(*given, tokenizer=processor.tokenizer) if stage.losses else AlignObjective(*given)
         )
         self.say(
             f"{len(objective.train)} training sounds of {len(self.labels)} classes, {len(objective.dev)} to validate; "
