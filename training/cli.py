@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alm.errors import AlmError
+from alm.errors import AlmError, ConfigError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Train the adapter: cache features, run the curriculum, export."
@@ -124,13 +124,20 @@ def export(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     adapter: Annotated[Path, typer.Argument(help="Folder to write.")],
     stage: Annotated[str | None, typer.Option(help="After this stage instead of the last finished one.")] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="One plain checkpoint for transformers and vLLM instead of an adapter.")
+    ] = False,
 ) -> None:
-    """Write the trained adapter."""
+    """Write what was trained: an adapter for `alm.load`, or one merged checkpoint for `from_pretrained`."""
     from training.config import RunConfig, build
-    from training.export import write_adapter
+    from training.export import write_adapter, write_merged
 
-    values: dict[str, Any] = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    size = write_adapter(build(RunConfig, values, str(run_folder / "config.json")), run_folder, adapter, stage)
+    file = run_folder / "config.json"
+    if not file.is_file():
+        raise ConfigError(f"{file} is not there; name the folder of a run")
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    write = write_merged if merge else write_adapter
+    size = write(build(RunConfig, values, str(file)), run_folder, adapter, stage)
     _say(f"{adapter}: {size / 2**20:.1f} MiB")
 
 

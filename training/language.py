@@ -17,6 +17,7 @@ from training.config import EvidenceConfig, StageConfig
 from training.groups import evaluating
 from training.objective import rng_for
 from training.placing import moved
+from training.recomputing import ReplayCache
 from training.rows import Batch, Collator, Row, Schedule, by_task, rounded, with_noise
 
 EVAL_BATCH = 16
@@ -44,6 +45,14 @@ class LanguageObjective:
         self.batches = plan.batches(stage.steps, stage.batch_size, stage.questions_together)
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
 
+    @property
+    def audio_token_id(self) -> int:
+        return self.model.config.audio_token_id
+
+    @property
+    def tokens_per_window(self) -> int:
+        return self.model.config.tokens_per_window
+
     def batch(self, step: int) -> Batch:
         rng = rng_for(self.seed, self.stage.name, step)
         bundles = [[self.train[i] for i in b] for b in self.batches[step]]
@@ -63,7 +72,7 @@ class LanguageObjective:
         which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
         costs as much as words. Equal to reading every row whole.
         """
-        cache = FusionCache()
+        cache = ReplayCache() if self.stage.gradient_checkpointing else FusionCache()
         self.model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
         most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
         parts = [self._following(batch, cache, rows) for rows in batch.alike(most)]

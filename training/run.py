@@ -27,7 +27,15 @@ from training.calibrate import calibrate
 from training.config import DataConfig, RunConfig, StageConfig
 from training.curves import draw
 from training.features import FeatureCache
-from training.groups import add_lora, learned_state, load_learned, narrow_frozen, set_trainable
+from training.groups import (
+    add_encoder_adapters,
+    add_lora,
+    learned_state,
+    load_learned,
+    narrow_frozen,
+    set_trainable,
+    switch_lora,
+)
 from training.knowledge import (
     Blend,
     fold_of,
@@ -42,11 +50,13 @@ from training.knowledge import (
     train_heads,
 )
 from training.language import LanguageObjective
+from training.listening import ListeningCollator
 from training.loop import Log, Stage, Stop
 from training.models import Base, find_base, make_model, model_config
 from training.objective import Objective
 from training.pairs import PairObjective
 from training.precision import settled
+from training.recomputing import recompute
 from training.rows import Collator, Knowledge, Row, load_rows
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 
@@ -139,6 +149,7 @@ class Run:
         model, processor = make_model(self.config, self.base, settings)
         torch.manual_seed(self.config.seed)
         add_lora(model, self.config.lora)
+        add_encoder_adapters(model, self.config.encoder_adapters)
         return model, processor
 
     @cached_property
@@ -240,7 +251,8 @@ class Run:
         """The loss of a stage."""
         model, processor = self.parts
         if stage.kind == "language":
-            collator = Collator(processor, self.cache, self.knowledge(), self.base.system)
+            kind = ListeningCollator if self.config.hears_anew(stage) else Collator
+            collator = kind(processor, self.cache, self.knowledge(), self.base.system)
             return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
         told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
         captions = sorted({s.caption for s in told})
@@ -287,6 +299,7 @@ class Run:
         objective = self.objective(stage)
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
+        recompute(model, stage.gradient_checkpointing)
         if self.config.precision == "bf16" and stage.kind == "language":
             narrow_frozen(model)
         self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
@@ -309,7 +322,7 @@ class Run:
         model = self.parts[0]
         before = self.config.stages[: self._place(stage.name) + 1]
         if any("lora" in s.train for s in before):
-            model.enable_adapters()
+            switch_lora(model, True)
             set_trainable(model, stage.train)
         else:
-            model.disable_adapters()
+            switch_lora(model, False)

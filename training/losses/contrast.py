@@ -47,4 +47,5 @@ def volume(anchor: Tensor, others: Sequence[Tensor]) -> Tensor:
         top = torch.cat([torch.ones_like(to_anchor[..., :1]), to_anchor], dim=-1)
         rest = torch.cat([to_anchor[..., None], among], dim=-1)
         gram = torch.cat([top[..., None, :], rest], dim=-2)
-        return torch.linalg.det(gram).clamp_min(FLAT).sqrt()
+        squared: Tensor = torch.linalg.det(gram)
+    return squared.clamp_min(FLAT).sqrt()

@@ -41,7 +41,7 @@ class Reader(nn.Module):
             forwards: a word sees only those before it.
         """
         length = words.shape[1]
-        hidden = self.words(words) + self.place[:length]
+        hidden: Tensor = self.words(words) + self.place[:length]
         heard = self.audio(tokens)
         ahead = torch.ones(length, length, dtype=torch.bool, device=words.device).triu(1) if forwards else None
         for layer in self.layers:
