@@ -14,10 +14,11 @@ from alm.adapters import load_adapter, merged, save_adapter
 from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from alm.testing import noise
+from data_prep.makers.rows import TASKS
 from tests import training_helpers as small
 from tests.test_training_language import _language
 from training.accumulating import pieces, split
-from training.config import EncoderAdapters, LoraSettings, RunConfig, build
+from training.config import EncoderAdapters, LoraSettings, RunConfig, build, load_config
 from training.groups import add_encoder_adapters, add_lora, group_of, set_trainable, switch_lora
 from training.listening import ListeningCollator
 from training.loop import Log, Stage
@@ -196,7 +197,7 @@ def test_an_encoder_learns_only_where_it_listens(tmp_path: Path) -> None:
     objective, model = _language(tmp_path, BARE)
     for row in objective.train:
         for item in row.items:
-            soundfile.write(item.path, noise(seconds=0.3).samples, noise().sample_rate)
+            soundfile.write(item.path, noise(seconds=0.3).samples, noise().rate)
     names = set_trainable(model, ["encoder"])
     cached = objective.batch(0)
     with pytest.raises(RuntimeError, match="does not require grad"):
@@ -207,3 +208,21 @@ def test_an_encoder_learns_only_where_it_listens(tmp_path: Path) -> None:
     assert not batch.heard and batch.inputs["ear_features"].shape[0] == int(batch.inputs["audio_windows"].sum())
     objective.loss(batch)[0].backward()
     assert any(p.grad is not None and float(p.grad.abs().max()) > 0 for p in names.values())
+
+
+# --- configurations --------------------------------------------------------------------------------------------------
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+
+
+def test_the_temporal_stages_ask_what_the_makers_make() -> None:
+    made = {*TASKS, "deny"}
+    config = load_config(CONFIGS / "teminal.yaml")
+    asked = {task for stage in config.stages for task in stage.tasks}
+    assert asked <= made and {"statement", "while", "order_before"} <= asked
+    assert "order_befor" not in made, "control"
+
+
+def test_the_shipped_losses_are_read() -> None:
+    (stage,) = load_config(CONFIGS / "losses.yaml").stages
+    assert {"matching", "contrastive", "generation"} < set(stage.losses)

@@ -182,8 +182,8 @@ class StageConfig:
             raise ConfigError(f"stage {self.name}: losses are for a stage of kind align that trains the aligner")
         if self.kind == "align" and self.accumulate > 1:
             raise ConfigError(
-                f"stage {self.name}: accumulate is {self.accumulate}, but the losses of kind align compare recordings of "
-                "a batch with each other; use a smaller batch_size"
+                f"stage {self.name}: accumulate is {self.accumulate}, but losses of kind align compare the recordings "
+                "of a batch with each other; use a smaller batch_size"
             )
         if self.kind == "align" and (heard := sorted(HEARD_ANEW & set(self.train))):
             raise ConfigError(

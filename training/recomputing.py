@@ -38,7 +38,8 @@ class ReplayCache(FusionCache):
 
     def copied(self) -> FusionCache:
         other = super().copied()
-        vars(other)["_before"] = {}
+        if isinstance(other, ReplayCache):
+            other._before = {}
         return other
 
 
