@@ -158,6 +158,28 @@ def average(
 
 
 @app.command()
+def prefer(
+    records: Annotated[list[Path], typer.Argument(help="Record files: questions with options, or of yes and no.")],
+    adapter: Annotated[Path, typer.Option(help="Adapter to go on from.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-5,
+    beta: Annotated[float, typer.Option(help="How dear it is to leave the first answers.")] = 0.1,
+) -> None:
+    """Prefer right answers to wrong ones (DPO, by TRL)."""
+    from data_prep.records import read_records
+    from training.preferences import PreferSettings, prefer_adapter, preferences
+
+    if (out / "adapter").exists():
+        raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
+    pairs = preferences(r for file in records for r in read_records(file))
+    _say(f"{len(pairs)} pairs of a right and a wrong answer")
+    last = prefer_adapter(adapter, pairs, PreferSettings(steps, batch, lr, beta), out)
+    _say(f"{out / 'adapter'}: right over wrong in {float(last['rewards/accuracies']):.0%} of the last pairs")
+
+
+@app.command()
 def compare(
     config: ConfigPath,
     variants: Annotated[list[str] | None, typer.Argument(help="Names of variants; all if none is given.")] = None,

@@ -85,13 +85,14 @@ def write_trained_on(data: DataConfig, adapter: Path) -> int:
     An evaluation tells by it which of its recordings the model has seen.
     """
     paths = {p for group in recordings(data, ("train",)) for p in group if p.is_file()}
-    found = sorted({_sha256(p)[:HASH_DIGITS] for p in paths})
+    found = sorted({file_sha256(p)[:HASH_DIGITS] for p in paths})
     with whole_file(adapter / TRAINED_ON) as place:
         place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")
     return len(found)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
