@@ -250,7 +250,7 @@ class RunConfig:
 
     def hears_anew(self, stage: StageConfig) -> bool:
         """Whether the encoders take part in a stage, because it or one before it changes them."""
-        so_far = self.stages[: self.stages.index(stage) + 1]
+        so_far = self.stages[: [s.name for s in self.stages].index(stage.name) + 1]
         return any(HEARD_ANEW & set(s.train) for s in so_far)
 
     def stage(self, name: str) -> StageConfig:
