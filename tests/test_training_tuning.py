@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from training.config import EncoderAdapters, LoraSettings, RunConfig, build, loa
 from training.groups import add_encoder_adapters, add_lora, group_of, set_trainable, switch_lora
 from training.listening import ListeningCollator
 from training.loop import Log, Stage
+from training.models import keep_for_training
 from training.recomputing import recompute
 
 BARE = {"tags": 0.0, "transcript": 0.0}
@@ -129,6 +131,25 @@ def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], m
     ]
     with pytest.raises(ConfigError, match=message):
         build(RunConfig, {"preset": "tiny", "data": {}, "stages": stages, **changes}, "test")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_way_back_through_4_bit_matrices_is_kept(kept: bool) -> None:
+    """After a pass without gradients, as measuring the language model is one."""
+    nn = pytest.importorskip("bitsandbytes").nn
+    layer = nn.Linear4bit(128, 64, bias=False, compute_dtype=torch.float32, quant_type="nf4")
+    layer.load_state_dict({"weight": torch.randn(64, 128)})
+    layer = layer.to("cpu").eval()
+    if kept:
+        keep_for_training(layer)
+    elif not layer.support_avx512bf16_for_cpu:
+        pytest.skip("the control wants a CPU for which bitsandbytes repacks")
+    with torch.no_grad():
+        layer(torch.randn(3, 128))
+    inputs = torch.randn(3, 128, requires_grad=True)
+    with contextlib.suppress(RuntimeError):  # the control
+        layer(inputs).sum().backward()
+    assert (inputs.grad is not None and float(inputs.grad.abs().sum()) > 0) == kept
 
 
 # --- less memory, the same step --------------------------------------------------------------------------------------

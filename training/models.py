@@ -65,8 +65,20 @@ def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmF
     torch.manual_seed(config.seed)
     quantisation = quantised(config.quantise, config.precision)
     model = build_model(settings, base.llm, base.encoders, config.device, quantisation=quantisation)
+    for module in model.modules():
+        keep_for_training(module)
     model.model.language_model.set_attn_implementation(config.attention)
     return model, build_processor(settings, load_tokenizer(base.llm), base.audio_token)
+
+
+def keep_for_training(module: nn.Module) -> None:
+    """Forbid bitsandbytes to repack a 4-bit matrix for inference.
+
+    On CPUs with AVX-512 it does so at the first pass without gradients, and what passes through the matrix afterwards
+    has no way back: everything below learns nothing, without an error.
+    """
+    if hasattr(module, "support_avx512bf16_for_cpu"):
+        setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - an attribute of one class alone
 
 
 def quantised(kind: str, precision: str) -> Any:
