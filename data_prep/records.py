@@ -143,6 +143,14 @@ def write_records(records: Iterable[Record], path: Path) -> int:
     return len(lines)
 
 
+def beside(record: Record, folder: Path) -> Record:
+    """The record as a file in `folder` names it: recordings below the folder by their way from there, so that both can
+    move together."""
+    root = folder.resolve()
+    audios = (Path(a).relative_to(root).as_posix() if Path(a).is_relative_to(root) else a for a in record.audios)
+    return dataclasses.replace(record, audios=tuple(audios))
+
+
 def read_records(path: Path, *, absolute: bool = True) -> Iterator[Record]:
     """Records of a JSON-lines file; relative audio paths are resolved against its folder when `absolute`.
 

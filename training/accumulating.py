@@ -15,6 +15,7 @@ from training.objective import Objective
 from training.rows import Batch
 
 OF_A_BUNDLE = ("input_ids", "attention_mask")
+OF_A_RECORDING = ("audio_windows", "question_ids", "question_mask")
 
 
 def pieces(objective: Objective, batch: Any, count: int) -> Iterator[tuple[Any, float]]:
@@ -44,11 +45,12 @@ def split(batch: Batch, count: int, audio_token_id: int, tokens_per_window: int)
 def _part(batch: Batch, heard: dict[str, Heard], chosen: Tensor, rows: Tensor, windows: Tensor) -> Batch:
     """These bundles with their rows and windows."""
     inputs = {}
+    recordings = windows[batch.inputs["audio_windows"].cumsum(0) - 1] if "audio_windows" in batch.inputs else windows
     for name, tensor in batch.inputs.items():
         if name in OF_A_BUNDLE:
             inputs[name] = tensor[chosen]
-        elif name == "audio_windows":
-            inputs[name] = tensor[windows[tensor.cumsum(0) - 1]]
+        elif name in OF_A_RECORDING:
+            inputs[name] = tensor[recordings]
         else:
             inputs[name] = tensor[windows]
     return replace(

@@ -195,6 +195,64 @@ def compare(
         raise typer.Exit(0)
 
 
+@app.command()
+def study(
+    config: ConfigPath,
+    arms: Annotated[list[str] | None, typer.Argument(help="Names of arms; all if none is given.")] = None,
+    out: OutOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from the configuration's on.")] = 3,
+    at_once: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0.0, help="Stop then; the same command goes on.")] = 1e6,
+    tasks: Annotated[str, typer.Option(help="Tasks that are scored, with commas; all if none is given.")] = "",
+    most: Annotated[int, typer.Option(min=1, help="Questions scored of each task.")] = 120,
+    evidence: Annotated[
+        Path | None, typer.Option(help="Finished run whose sounds the arms with evidence are told.")
+    ] = None,
+) -> None:
+    """Train every arm of the study (docs/study.md) with every seed, and score it on the test split."""
+    from training.config import load_config
+    from training.study.arms import chosen
+    from training.study.running import jobs, run_all, shared
+
+    settings = load_config(config)
+    folder = out or Path(settings.out)
+    common = shared(settings, folder, [t for t in tasks.split(",") if t], most, _say)
+    todo = jobs(chosen(arms or []), range(settings.seed, settings.seed + seeds))
+    done = run_all(todo, common, folder, at_once, 60 * minutes, _say, evidence)
+    _say(f"{done} of {len(todo)} runs are done")
+
+
+@app.command()
+def pack(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    distortion: Annotated[float, typer.Option(min=0.005, max=0.5, help="Error, as a part of the variance.")] = 0.01,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that pack.")] = 1,
+) -> None:
+    """Make the feature cache small enough to travel to another machine (with losses; `unpack` there)."""
+    from training.config import load_config
+    from training.packing import pack as write_packed
+    from training.run import Run
+
+    run = Run(load_config(config), out, _say)
+    known = [run.cache.find(s.path) for s in run.sounds if s.split in ("train", "dev", "test") and s.single]
+    items = [i for r in run.rows for i in r.items] + [i for i in known if i is not None]
+    size = write_packed(run.cache, items, out, distortion, processes)
+    _say(f"{out}: {size / 2**20:.1f} MiB")
+
+
+@app.command()
+def unpack(
+    source: Annotated[Path, typer.Argument(help="Folder that `pack` wrote.", exists=True, file_okay=False)],
+    cache: Annotated[Path, typer.Argument(help="Feature cache to make.")],
+    processes: Annotated[int, typer.Option(min=1, help="Processes that unpack.")] = 1,
+) -> None:
+    """Make a feature cache of a packed one; it stands in for the recordings, which need not be there."""
+    from training.packing import unpack as write_cache
+
+    _say(f"{cache}: {write_cache(source, cache, processes)} recordings")
+
+
 def main() -> None:
     """Entry point: typed errors become one line and exit code 2."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

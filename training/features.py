@@ -65,10 +65,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 class FeatureCache:
-    """Reads a cache folder; the newest index line of a path wins."""
+    """Reads a cache folder; the newest index line of a path wins. With `encoders`, what these alone heard."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, encoders: Iterable[str] = ()) -> None:
+        self.folder, self.encoders = folder, frozenset(encoders)
         self.items: dict[str, Item] = {}
         self.by_content: dict[str, Item] = {}
         self._open: dict[str, Any] = {}
@@ -83,7 +83,8 @@ class FeatureCache:
         about = self.folder / "cache.json"
         if about.is_file():
             facts = json.loads(about.read_text(encoding="utf-8"))
-            self.digest, self.frame_seconds = facts["digest"], dict(facts["frame_seconds"])
+            wanted = self.encoders or {n for n, _ in facts["frame_seconds"]}
+            self.digest, self.frame_seconds = facts["digest"], {n: s for n, s in facts["frame_seconds"] if n in wanted}
             self.detached = facts.get("detached", False)
         for index in sorted(self.folder.glob("shard-*.jsonl")):
             for line in index.read_text(encoding="utf-8").splitlines():
@@ -107,12 +108,12 @@ class FeatureCache:
             if item.shard not in self._open:
                 self._open[item.shard] = safe_open(self.folder / f"{item.shard}.safetensors", "pt")
             shard = self._open[item.shard]
-            hidden = {name: shard.get_tensor(f"{item.sha256}.{name}") for name in item.frames}
+            hidden = {name: shard.get_tensor(f"{item.sha256}.{name}") for name in self.frame_seconds}
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.folder / item.shard}.safetensors is damaged ({error}); run `python -m training features`"
             ) from error
-        return Features(hidden, item.frames, item.seconds, item.windows)
+        return Features(hidden, {name: item.frames[name] for name in hidden}, item.seconds, item.windows)
 
     def drop_damaged(self) -> list[str]:
         """Delete shards that cannot be read or lack what their index names; gives their names."""

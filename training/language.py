@@ -66,35 +66,7 @@ class LanguageObjective:
         return loss, parts
 
     def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
-
-        What the rows of a bundle share is read once; each question goes on from a copy of its keys and values, through
-        which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
-        costs as much as words. Equal to reading every row whole.
-        """
-        cache = ReplayCache() if self.stage.gradient_checkpointing else FusionCache()
-        self.model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
-        most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
-        parts = [self._following(batch, cache, rows) for rows in batch.alike(most)]
-        losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
-        return losses, where, hits
-
-    def _following(self, batch: Batch, cache: FusionCache, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`_token_losses` of these rows, given what was read of what they share."""
-        shared = batch.mask.shape[1] - batch.ids.shape[1]
-        longest = rounded(int(batch.lengths[rows].max()))
-        hidden = self.model.model(
-            input_ids=batch.ids[rows, :longest],
-            attention_mask=batch.mask[rows, : shared + longest],
-            past_key_values=cache.selected(batch.owner[rows]),
-            use_cache=True,
-        ).last_hidden_state
-        wanted = batch.labels[rows, 1:longest]
-        chosen = wanted != -100
-        logits = self.model.lm_head(hidden[:, :-1][chosen]).float()
-        truth = wanted[chosen]
-        where = rows[:, None].expand_as(wanted)[chosen]
-        return F.cross_entropy(logits, truth, reduction="none"), where, logits.argmax(-1) == truth
+        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -143,6 +115,44 @@ class LanguageObjective:
         said = self.collator.processor.tokenizer.decode(new, skip_special_tokens=True).strip()
         asked = next(m["content"] for m in reversed(row.messages) if m["role"] == "user")
         return {"task": row.task, "told": told, "asked": asked, "wanted": row.messages[-1]["content"], "said": said}
+
+
+def token_losses(
+    model: AlmForConditionalGeneration, batch: Batch, noise: float = 0.0, checkpointing: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
+
+    What the rows of a bundle share is read once; each question goes on from a copy of its keys and values, through
+    which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
+    costs as much as words. Equal to reading every row whole. With `checkpointing`, layers may compute twice
+    (`training.recomputing`).
+    """
+    cache = ReplayCache() if checkpointing else FusionCache()
+    model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
+    most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
+    parts = [_following(model, batch, cache, rows) for rows in batch.alike(most)]
+    losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
+    return losses, where, hits
+
+
+def _following(
+    model: AlmForConditionalGeneration, batch: Batch, cache: FusionCache, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`token_losses` of these rows, given what was read of what they share."""
+    shared = batch.mask.shape[1] - batch.ids.shape[1]
+    longest = rounded(int(batch.lengths[rows].max()))
+    hidden = model.model(
+        input_ids=batch.ids[rows, :longest],
+        attention_mask=batch.mask[rows, : shared + longest],
+        past_key_values=cache.selected(batch.owner[rows]),
+        use_cache=True,
+    ).last_hidden_state
+    wanted = batch.labels[rows, 1:longest]
+    chosen = wanted != -100
+    logits = model.lm_head(hidden[:, :-1][chosen]).float()
+    truth = wanted[chosen]
+    where = rows[:, None].expand_as(wanted)[chosen]
+    return F.cross_entropy(logits, truth, reduction="none"), where, logits.argmax(-1) == truth
 
 
 def _spread(rows: Sequence[Row], stage: StageConfig) -> list[Row]:

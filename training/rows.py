@@ -208,6 +208,8 @@ class Collator:
     cache: FeatureCache
     knowledge: Knowledge
     system: str
+    question_aware: bool = False
+    """The aligner reads each row's last question, too, so that rows cannot share a reading."""
 
     def __post_init__(self) -> None:
         plain = self.processor.encoder()
@@ -290,7 +292,9 @@ class Collator:
         for index, (_, item, n) in enumerate(flat):
             own = torch.tensor(item.ids[n:])
             labels[index, : len(own)] = own.masked_fill(~torch.tensor(item.answer[n:]), -100)
-        heard, inputs = self._audio([b[0] for b in bundles])
+        firsts = [b[0] for b in bundles]
+        heard, inputs = self._audio(firsts)
+        inputs |= self._questions(firsts) if self.question_aware and "audio_windows" in inputs else {}
         answers = (labels != -100).sum(1).clamp_min(1)
         inputs |= {"input_ids": shared, "attention_mask": shared_mask}
         whole = torch.cat([shared_mask[owner], mask], dim=1)
@@ -333,8 +337,21 @@ class Collator:
     def prompt(self, row: Row, evidence: EvidenceConfig, rng: np.random.Generator) -> dict[str, Tensor]:
         """Inputs of one row without its last answer, to generate from."""
         ids = torch.tensor([self.encode(row, evidence, rng, prompt_only=True).ids])
-        heard, inputs = self._audio([row])
-        return {**inputs, **as_inputs(heard), "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return {**self.audio_inputs([row]), "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def audio_inputs(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """What the model takes of the rows' recordings, and of their questions if the aligner reads them."""
+        heard, inputs = self._audio(rows)
+        asked = self._questions(rows) if self.question_aware and "audio_windows" in inputs else {}
+        return {**inputs, **as_inputs(heard), **asked}
+
+    def _questions(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Ids of the last question `[recordings, words]`, once for each recording of its row."""
+        texts = [next(m["content"] for m in reversed(r.messages) if m["role"] == "user") for r in rows for _ in r.items]
+        tokenizer = self.processor.tokenizer
+        known = [tokenizer(t.replace("<audio>", " ").strip(), split_special_tokens=True)["input_ids"] for t in texts]
+        ids, mask = padded(known)
+        return {"question_ids": ids, "question_mask": mask}
 
     def _audio(self, rows: Sequence[Row]) -> tuple[dict[str, Heard], dict[str, Tensor]]:
         parts = [self.cache.read(i) for r in rows for i in r.items]

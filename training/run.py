@@ -17,6 +17,7 @@ from alm.asked import Scores
 from alm.errors import ConfigError
 from alm.evidence import Sounds
 from alm.modeling import AlmForConditionalGeneration
+from alm.presets import load_preset
 from alm.processing import AlmProcessor
 from alm.tagging import TagHead
 from data_prep.records import read_records
@@ -115,7 +116,8 @@ class Run:
 
     @cached_property
     def cache(self) -> FeatureCache:
-        return FeatureCache(Path(self.config.data.cache))
+        model = {**load_preset(self.config.preset).model, **self.config.model}
+        return FeatureCache(Path(self.config.data.cache), model["encoders"])
 
     @cached_property
     def sounds(self) -> list[Sound]:
@@ -247,12 +249,20 @@ class Run:
             found[index] = Targets(**load_file(file))
         return found
 
+    def collator(self, knowledge: Knowledge, anew: bool = False) -> Collator:
+        """Rows to batches, with this knowledge of recordings; with `anew`, the encoders hear them in the step."""
+        model, processor = self.parts
+        aware = any(b.aligner.question_aware for b in model.config.branch_configs)
+        if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
+            raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
+        kind = ListeningCollator if anew else Collator
+        return kind(processor, self.cache, knowledge, self.base.system, aware)
+
     def objective(self, stage: StageConfig) -> Objective:
         """The loss of a stage."""
         model, processor = self.parts
         if stage.kind == "language":
-            kind = ListeningCollator if self.config.hears_anew(stage) else Collator
-            collator = kind(processor, self.cache, self.knowledge(), self.base.system)
+            collator = self.collator(self.knowledge(), self.config.hears_anew(stage))
             return LanguageObjective(model, stage, self.rows, collator, self.config.seed)
         told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
         captions = sorted({s.caption for s in told})

@@ -68,14 +68,14 @@ def make(
 
     from data_prep.cli import guarded
     from data_prep.makers import MakeReport, TaskPlan, make_records, read_plan
-    from data_prep.records import write_records
+    from data_prep.records import beside, write_records
     from data_prep.sample_files import samples_at
 
     with guarded():
         wanted = read_plan(plan) if plan is not None else TaskPlan()
         wanted = wanted if rows is None else dataclasses.replace(wanted, rows=rows)
         report = MakeReport()
-        made = make_records(samples_at(source), wanted, seed, split, report)
+        made = (beside(r, out.parent) for r in make_records(samples_at(source), wanted, seed, split, report))
         with _counted(made, f"{split} rows", wanted.rows or None) as rows_made:
             total = sum(1 for _ in rows_made) if dry_run else write_records(rows_made, out)
     _show(report, total, "" if dry_run else str(out))

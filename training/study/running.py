@@ -1,0 +1,156 @@
+"""Trains and scores every arm with every seed, several at once; what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.atomic import write_json
+from training.config import RunConfig
+from training.features import FeatureCache
+from training.rows import Row
+from training.run import Run
+from training.sounds import Sound
+from training.study.arms import BASE, TOLD, Arm, configured
+from training.study.insight import attention_by_layer, knowledge_by_layer, probed
+from training.study.scoring import chosen_rows, save_scores, score
+
+Say = Callable[[str], None]
+SCORES, INSIGHT, ROWS = "scores.npz", "insight.json", "rows.json"
+EVIDENCE = ("sounds.json", "scores.safetensors")
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the study."""
+
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm.name}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all runs read: made once, before the processes part."""
+
+    base: RunConfig
+    rows: list[Row]
+    sounds: list[Sound]
+    labels: list[str]
+    test: list[Row]
+
+
+def shared(base: RunConfig, folder: Path, tasks: Sequence[str], most: int, say: Say) -> Shared:
+    """Read rows and recordings, and write down which questions are scored."""
+    whole = Run(base, folder / "shared", say)
+    test = chosen_rows(whole.rows, tasks, most)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / ROWS, [{"id": r.id, "task": r.task, "source": r.source} for r in test])
+    say(f"{len(test)} questions of the test split are scored")
+    return Shared(base, whole.rows, whole.sounds, whole.labels, test)
+
+
+def jobs(arms: Sequence[Arm], seeds: Sequence[int]) -> list[Job]:
+    """All arms with the first seed, then all with the next."""
+    return [Job(arm, seed) for seed in seeds for arm in arms]
+
+
+def run_job(job: Job, common: Shared, folder: Path, evidence: Path | None) -> None:
+    """Train, score and look inside one run; its files end up in `folder/NAME`."""
+    own = folder / job.name
+    config = configured(common.base, job.arm, job.seed)
+    torch.set_num_threads(config.threads)
+    run = Run(config, own, lambda text: None)
+    run.rows, run.sounds, run.labels = common.rows, common.sounds, common.labels
+    own.mkdir(parents=True, exist_ok=True)
+    write_json(own / "labels.json", common.labels)
+    if job.arm.evidence and evidence is not None:
+        for name in EVIDENCE:
+            shutil.copyfile(evidence / name, own / name)
+    began = time.monotonic()
+    if not run.go():
+        return
+    trained = time.monotonic() - began
+    model = run.parts[0]
+    knowledge = run.knowledge()
+    bare = run.collator(knowledge)
+    right, nats = score(model, bare, common.test)
+    facts: dict[str, Any] = {"seconds": trained}
+    if job.arm.evidence:
+        told, told_nats = score(model, bare, common.test, TOLD)
+        save_scores(own / f"told-{SCORES}", told, told_nats, facts)
+    if job.seed == common.base.seed and (job.arm.part == "a" or job.arm.name == BASE):
+        chosen = probed(common.sounds, FeatureCache(Path(common.base.data.cache)))
+        found = {
+            "probe": knowledge_by_layer(model, bare, chosen),
+            "attention": attention_by_layer(model, bare, chosen),
+        }
+        (own / INSIGHT).write_text(json.dumps(found), encoding="utf-8")
+    save_scores(own / SCORES, right, nats, facts)
+
+
+def _guarded(job: Job, common: Shared, folder: Path, evidence: Path | None) -> None:
+    log = folder / f"{job.name}.log"
+    try:
+        run_job(job, common, folder, evidence)
+    except Exception as error:
+        import traceback
+
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        raise SystemExit(1) from error
+
+
+def run_all(
+    todo: Sequence[Job], common: Shared, folder: Path, at_once: int, seconds: float, say: Say, evidence: Path | None
+) -> int:
+    """Work through the jobs, so many at once, until all are done or the time is over; gives how many are done.
+
+    Runs that are under way when the time is over are ended; the same call goes on with them later.
+    """
+    context = multiprocessing.get_context("fork")
+    waiting = [j for j in todo if not (folder / j.name / SCORES).is_file()]
+    running: dict[str, BaseProcess] = {}
+    ends = time.monotonic() + seconds
+    while (waiting or running) and time.monotonic() < ends:
+        for name, process in list(running.items()):
+            if not process.is_alive():
+                del running[name]
+                state = "done" if process.exitcode == 0 else f"failed; see {folder / name}.log"
+                say(f"{name}: {state} ({len(waiting)} wait, {ends - time.monotonic():.0f} s left)")
+        while waiting and len(running) < at_once and _ready(waiting, evidence):
+            job = _next(waiting, evidence)
+            process = context.Process(target=_guarded, args=(job, common, folder, evidence))
+            process.start()
+            running[job.name] = process
+        time.sleep(POLL_SECONDS)
+    for process in running.values():
+        process.terminate()
+    for process in running.values():
+        process.join()
+    return sum((folder / j.name / SCORES).is_file() for j in todo)
+
+
+def _can(job: Job, evidence: Path | None) -> bool:
+    """Arms with evidence take another run's opinion of the recordings, and wait for it."""
+    return not job.arm.evidence or evidence is None or all((evidence / n).is_file() for n in EVIDENCE)
+
+
+def _ready(waiting: Sequence[Job], evidence: Path | None) -> bool:
+    return any(_can(j, evidence) for j in waiting)
+
+
+def _next(waiting: list[Job], evidence: Path | None) -> Job:
+    return waiting.pop(next(i for i, j in enumerate(waiting) if _can(j, evidence)))
