@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from alm.errors import AlmError
     from alm.evidence import Evidence
     from alm.fusion import FusionCache
+    from alm.listening import Listening
     from alm.loading import load
+    from alm.long_audio import LongRecording, open_audio
     from alm.modeling import AlmForConditionalGeneration, AlmModel
     from alm.processing import AlmFeatureExtractor, AlmProcessor
 
@@ -41,9 +43,12 @@ _HOMES = {
     "Conversation": "conversation",
     "Evidence": "evidence",
     "FusionCache": "fusion",
+    "Listening": "listening",
+    "LongRecording": "long_audio",
     "Waveform": "audio",
     "load": "loading",
     "load_audio": "audio",
+    "open_audio": "long_audio",
 }
 
 __all__ = [
@@ -59,9 +64,12 @@ __all__ = [
     "Conversation",
     "Evidence",
     "FusionCache",
+    "Listening",
+    "LongRecording",
     "Waveform",
     "load",
     "load_audio",
+    "open_audio",
 ]
 
 

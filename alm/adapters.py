@@ -41,6 +41,7 @@ _HEARING_PREFIXES = (
     "model.hearing.aligners.",
     "model.hearing.tag_head.",
     "model.hearing.tag_prompts.",
+    "model.hearing.tuning.",
     "model.fusion.",
 )
 ADAPTER_MARKS = (".lora_", ".ia3_", ".ln_tuning_layers.")
@@ -50,8 +51,14 @@ _SAMPLE = 64
 
 
 def hearing_state(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of an adapter besides LoRA, by their names in the model."""
-    return {n: t for n, t in model.state_dict().items() if n.startswith(_HEARING_PREFIXES)}
+    """Weights of an adapter besides LoRA, by their names in the model; encoders that may learn as a whole are in it."""
+    full = tuple(f"model.hearing.encoders.{n}." for n in _full(model))
+    return {n: t for n, t in model.state_dict().items() if n.startswith(_HEARING_PREFIXES + full)}
+
+
+def _full(model: nn.Module) -> list[str]:
+    """Encoders whose own weights may learn."""
+    return [n for n, e in model.config.encoder_configs.items() if e.tune == "full"]  # type: ignore[union-attr, operator]
 
 
 def lora_state(model: nn.Module) -> dict[str, Tensor]:
@@ -67,9 +74,10 @@ def fingerprints(model: AlmForConditionalGeneration) -> dict[str, str]:
     """Short hashes of the frozen parts: language model and each encoder.
 
     Taken over names, shapes and the first values of every tensor in bfloat16, so that they do not depend on the type
-    the model was loaded in. Parts with quantised weights have none.
+    the model was loaded in. Parts with quantised weights have none, nor do encoders that learn as a whole.
     """
-    parts: dict[str, nn.Module] = {f"encoder:{n}": e for n, e in model.model.hearing.encoders.items()}
+    frozen = {n: e for n, e in model.model.hearing.encoders.items() if n not in _full(model)}
+    parts: dict[str, nn.Module] = {f"encoder:{n}": e for n, e in frozen.items()}
     parts["language_model"] = model.model.language_model
     found = {name: _fingerprint(part) for name, part in parts.items()}
     return {name: value for name, value in found.items() if value}

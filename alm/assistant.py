@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from alm.asked import Asked, Scores, with_asked
-from alm.audio import Waveform, load_audio
 from alm.conversation import Conversation, Recording
 from alm.evidence import Evidence
 from alm.hearing import Ears
+from alm.long_audio import Sound, open_audio
 from alm.mentions import Vocabulary
 from alm.messages import Encoded, from_row
 from alm.modeling import AlmForConditionalGeneration
@@ -68,7 +68,7 @@ class Assistant:
 
     def analyse(self, recording: Recording) -> Evidence:
         """What is heard without asking the language model: events with times, transcript."""
-        return self.ears.evidence(load_audio(recording))
+        return self.ears.evidence(open_audio(recording))
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -104,11 +104,11 @@ class Assistant:
             messages: row messages, `<audio>` marking each of `audios`; or messages with content parts.
             candidates: answers to compare.
         """
-        opened = [load_audio(a) for a in audios]
+        opened = [open_audio(a) for a in audios]
         parts = from_row(messages, opened)
         return [self._score_one(parts, opened, c) for c in candidates]
 
-    def _score_one(self, parts: list[dict[str, Any]], recordings: list[Waveform], candidate: str) -> float:
+    def _score_one(self, parts: list[dict[str, Any]], recordings: list[Sound], candidate: str) -> float:
         encoded = self.encode([*parts, {"role": "assistant", "content": candidate}], add_generation_prompt=False)
         last = len(encoded.ids) - encoded.answer[::-1].index(True)
         first = last - encoded.answer[:last][::-1].index(False) if False in encoded.answer[:last] else 0

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,13 +22,14 @@ import soxr
 from numpy.typing import NDArray
 
 from alm import audio_containers, audio_decoding
-from alm.audio_decoding import Block, MeteredFile, Opened
+from alm.audio_decoding import Block, Deadline, MeteredFile, Opened
 from alm.audio_opening import AudioLimits, opened_source, refuse, shown_name
 from alm.errors import AudioError, ConfigError
 
 __all__ = [
     "AudioLimits",
     "Waveform",
+    "decoded_blocks",
     "is_silent",
     "load_audio",
     "peak_db",
@@ -70,7 +71,7 @@ class Waveform:
             refuse(self.source, "a Waveform holds a 1-D float32 array", "Use load_audio for anything else")
         if samples.size == 0:
             refuse(self.source, "it holds 0 samples", "Give a recording of at least one sample")
-        if not np.isfinite(samples).all():
+        if not (np.isfinite(samples.min()) and np.isfinite(samples.max())):  # NaN passes through both
             refuse(self.source, "it holds NaN or infinite samples", "Replace them by numbers")
         if samples.flags.writeable or not samples.flags.c_contiguous:
             samples = samples.copy()
@@ -84,12 +85,13 @@ class Waveform:
 
     @cached_property
     def sha256(self) -> str:
-        """Content hash; every part is preceded by its length, so no two contents share a byte string."""
-        digest = hashlib.sha256()
-        for part in (b"alm.Waveform/1", b"<f4", str(self.rate).encode(), str(len(self.samples)).encode()):
-            digest.update(len(part).to_bytes(8, "little") + part)
-        digest.update(np.ascontiguousarray(self.samples, dtype="<f4").data)
-        return digest.hexdigest()
+        """See `content_hash`."""
+        return content_hash(self.rate, len(self.samples), [self.samples])
+
+    @cached_property
+    def peak(self) -> float:
+        """Largest absolute sample."""
+        return max(float(self.samples.max()), -float(self.samples.min()))
 
     def __eq__(self, other: object) -> bool:
         return self.sha256 == other.sha256 if isinstance(other, Waveform) else NotImplemented
@@ -126,6 +128,21 @@ class Waveform:
             what = f"no sample lies between {start_seconds} s and {end_seconds} s of {self.seconds:.3f} s"
             refuse(self.source, what, "Choose times inside the recording")
         return Waveform(self.samples[start:end], self.rate, self.source, self.channels)
+
+    def segments(self, spans: Iterable[tuple[float, float]]) -> Iterator[Waveform]:
+        """Each of these parts; raises as `segment` does."""
+        return (self.segment(*span) for span in spans)
+
+
+def content_hash(rate: int, count: int, blocks: Iterable[NDArray[np.float32]]) -> str:
+    """SHA-256 of `count` samples in blocks; every part is preceded by its length, so that no two contents share a
+    byte string."""
+    digest = hashlib.sha256()
+    for part in (b"alm.Waveform/1", b"<f4", str(rate).encode(), str(count).encode()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block, dtype="<f4").data)
+    return digest.hexdigest()
 
 
 def load_audio(
@@ -252,31 +269,31 @@ def _check_extent(shown: str, extent: audio_containers.Extent | None) -> None:
 
 
 @dataclass
-class _Collector:
-    """Counts, checks and averages blocks as they come; memory grows with what is really decoded."""
+class Meter:
+    """Counts, checks and averages blocks as they come."""
 
     shown: str
     limits: AudioLimits
     rate: int
     channels: int
     frames: int = 0
-    mono: bytearray = field(default_factory=bytearray)
 
-    def add(self, block: Block) -> None:
-        """Append `[samples, channels]`."""
+    def add(self, block: Block) -> NDArray[np.float32]:
+        """`[samples, channels]` to mono `[samples]`."""
         frames, channels = block.shape
         self.channels = max(self.channels, channels)
         _check_shape(self.shown, self.limits, self.rate, self.channels, self.frames + frames)
         with np.errstate(over="ignore", invalid="ignore"):  # NaN and overflow are looked for next
-            mono = block[:, 0] if channels == 1 else block.mean(axis=1, dtype=np.float32)
+            mono: NDArray[np.float32] = block[:, 0] if channels == 1 else block.mean(axis=1, dtype=np.float32)
         _check_values(self.shown, self.limits, mono, self.frames / self.rate)
-        self.mono += np.ascontiguousarray(mono).data
         self.frames += frames
+        return np.ascontiguousarray(mono)
 
-    def waveform(self) -> Waveform:
+    def waveform(self, mono: bytearray) -> Waveform:
+        """Of all samples that `add` gave."""
         if not self.frames:
             refuse(self.shown, "it holds 0 samples", "Give a recording of at least one sample")
-        samples = np.frombuffer(self.mono, dtype=np.float32)
+        samples = np.frombuffer(mono, dtype=np.float32)
         samples.flags.writeable = False
         return Waveform(samples, self.rate, self.shown, self.channels)
 
@@ -301,53 +318,73 @@ def _from_array(array: NDArray[Any], rate: int | None, shown: str, limits: Audio
         values = array.astype(np.float32) if scale is None else array.astype(np.float32) / np.float32(scale)
     if array.dtype == np.uint8:  # as in WAV files: silence is 128
         values = (values - np.float32(128)) / np.float32(128)
-    collector = _Collector(shown, limits, int(rate), channels)
-    collector.add(values.reshape(frames, channels))
-    return collector.waveform()
+    meter = Meter(shown, limits, int(rate), channels)
+    return meter.waveform(bytearray(meter.add(values.reshape(frames, channels)).data))
 
 
 def _decode(file: BinaryIO, size: int, shown: str, limits: AudioLimits) -> Waveform:
+    mono = bytearray()
+    for meter, block in decoded_blocks(file, size, shown, limits):  # noqa: B007 - the last one knows the whole
+        mono += block.data
+    return meter.waveform(mono)
+
+
+def decoded_blocks(
+    file: BinaryIO, size: int, shown: str, limits: AudioLimits
+) -> Iterator[tuple[Meter, NDArray[np.float32]]]:
+    """Mono blocks `[samples]` of an opened file, each with the meter of all so far; at least one, maybe empty.
+
+    The time that the reader takes between two blocks does not count against `max_decode_seconds`.
+
+    Raises:
+        AudioError: while reading, as `load_audio`; what came before was no whole recording then.
+    """
     extent = audio_containers.measure(file, size)
     _check_extent(shown, extent)
     starts = (0,) if extent is None else extent.links
-    deadline = time.monotonic() + limits.max_decode_seconds
-    collector: _Collector | None = None
+    clock, meter = Deadline(limits.max_decode_seconds), None
     for start, end in zip(starts, (*starts[1:], size), strict=True):
-        metered = MeteredFile(file, start, end - start, deadline)
-        collector = _decode_link(metered, shown, limits, collector)
-    assert collector is not None  # there is always one link
-    return collector.waveform()
+        link = _decode_link(MeteredFile(file, start, end - start, clock), shown, limits, meter)
+        for meter, block in link:
+            with clock.paused():
+                yield meter, block
 
 
-def _decode_link(file: MeteredFile, shown: str, limits: AudioLimits, collector: _Collector | None) -> _Collector:
-    """Decode one recording, or append the next link of a chained Ogg file to those before."""
+def _decode_link(
+    file: MeteredFile, shown: str, limits: AudioLimits, meter: Meter | None
+) -> Iterator[tuple[Meter, NDArray[np.float32]]]:
+    """Decode one recording, or the next link of a chained Ogg file after those before."""
     try:
         with audio_decoding.open_decoder(file, Path(shown).suffix.lower()) as opened:
             _check_shape(shown, limits, opened.rate, opened.channels, opened.declared_frames or 0)
-            collector = collector or _Collector(shown, limits, opened.rate, opened.channels)
-            if opened.rate != collector.rate:
-                what = f"its rate changes from {collector.rate} to {opened.rate} Hz"
+            meter = meter or Meter(shown, limits, opened.rate, opened.channels)
+            if opened.rate != meter.rate:
+                what = f"its rate changes from {meter.rate} to {opened.rate} Hz"
                 refuse(shown, what, "Split it where the rate changes")
-            _drain(opened, file, collector)
+            yield meter, np.zeros(0, np.float32)
+            yield from _drain(opened, file, meter)
     except audio_decoding.NotRecognisedError as error:
         _check_time(shown, limits, file)
         raise AudioError(f"{shown}: {error}. Give an audio file (wav, flac, ogg, mp3, m4a, ...).") from None
-    return collector
 
 
-def _drain(opened: Opened, file: MeteredFile, collector: _Collector) -> None:
-    before = collector.frames
-    try:
-        for block in opened.blocks:
-            collector.add(block)
-            _check_time(collector.shown, collector.limits, file)
-    except audio_decoding.DECODER_ERRORS:
-        _check_time(collector.shown, collector.limits, file)
-        progress = _progress(opened, collector.frames - before)
-        what = f"is damaged or truncated: decoding failed after {progress}"
-        raise AudioError(f"{collector.shown}: {what}. {_RE_ENCODE}.") from None
-    _check_time(collector.shown, collector.limits, file)
-    _check_complete(opened, file, collector.shown, collector.frames - before)
+def _drain(opened: Opened, file: MeteredFile, meter: Meter) -> Iterator[tuple[Meter, NDArray[np.float32]]]:
+    before = meter.frames
+    blocks = iter(opened.blocks)
+    while True:
+        try:
+            block = next(blocks, None)
+        except audio_decoding.DECODER_ERRORS:
+            _check_time(meter.shown, meter.limits, file)
+            progress = _progress(opened, meter.frames - before)
+            what = f"is damaged or truncated: decoding failed after {progress}"
+            raise AudioError(f"{meter.shown}: {what}. {_RE_ENCODE}.") from None
+        if block is None:
+            break
+        yield meter, meter.add(block)
+        _check_time(meter.shown, meter.limits, file)
+    _check_time(meter.shown, meter.limits, file)
+    _check_complete(opened, file, meter.shown, meter.frames - before)
 
 
 def _check_time(shown: str, limits: AudioLimits, file: MeteredFile) -> None:

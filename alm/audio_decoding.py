@@ -83,6 +83,22 @@ class NotRecognisedError(Exception):
     """No decoder knows these bytes, or they hold no audio track. Caught by `alm.audio`."""
 
 
+class Deadline:
+    """An amount of time that runs out, but not while it is paused."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def over(self) -> bool:
+        return time.monotonic() > self._end
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._end += time.monotonic() - began
+
+
 class MeteredFile(io.RawIOBase):
     """A readable, seekable file for decoders that stops giving bytes when its time is over.
 
@@ -91,7 +107,7 @@ class MeteredFile(io.RawIOBase):
     left unread.
     """
 
-    def __init__(self, file: BinaryIO, start: int, size: int, deadline: float) -> None:
+    def __init__(self, file: BinaryIO, start: int, size: int, deadline: Deadline) -> None:
         """Show the `size` bytes of `file` from `start` on."""
         super().__init__()
         self._file = file
@@ -113,7 +129,7 @@ class MeteredFile(io.RawIOBase):
         return len(chunk)
 
     def out_of_time(self) -> bool:
-        return time.monotonic() > self._deadline
+        return self._deadline.over()
 
     def seek(self, offset: int, whence: int = 0) -> int:
         base = (0, self._position, self.size)[whence]

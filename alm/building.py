@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from alm import encoders
-from alm.configuration import AlmConfig
+from alm.configuration import AlmConfig, EncoderConfig
 from alm.errors import WeightsError
 from alm.fusion import FusedDecoder
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
@@ -18,7 +19,7 @@ from alm.presets import Preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 
 
-def load_tokenizer(llm: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(llm: str | Path) -> PreTrainedTokenizerBase:
     """The language model's tokenizer; reading it takes half a second, so it is read once."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(llm)
     return tokenizer
@@ -26,16 +27,17 @@ def load_tokenizer(llm: Path) -> PreTrainedTokenizerBase:
 
 def build_config(
     preset: Preset,
-    llm: Path,
+    llm: str | Path,
     tokenizer: PreTrainedTokenizerBase,
-    encoder_folders: dict[str, Path],
+    encoder_folders: Mapping[str, str | Path],
     changes: dict[str, Any] | None = None,
 ) -> AlmConfig:
     """The model configuration of a preset on given base weights; `changes` replace fields of `preset.model`."""
     values: dict[str, Any] = {**preset.model, **(changes or {})}
     named = {n: dict(e) for n, e in values.pop("encoders").items()}
     for name, settings in named.items():
-        settings["config"] = encoders.checkpoint_config(settings["family"], encoder_folders[name])
+        own = preset.model["encoders"].get(name, {}).get("config", {})
+        settings["config"] = {**encoders.checkpoint_config(settings["family"], encoder_folders[name]), **own}
     text = AutoConfig.from_pretrained(llm)
     audio_id = tokenizer.convert_tokens_to_ids(preset.audio_token)
     if audio_id is None or audio_id == tokenizer.unk_token_id or audio_id >= text.vocab_size:
@@ -48,8 +50,8 @@ def build_config(
 
 def build_model(
     config: AlmConfig,
-    llm: Path,
-    encoder_folders: dict[str, Path],
+    llm: str | Path,
+    encoder_folders: Mapping[str, str | Path],
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
     quantisation: Any = None,
@@ -67,10 +69,20 @@ def build_model(
     model.model.language_model, model.lm_head = base.model, base.lm_head
     model.model.hearing, model.model.fusion = AudioHearing(config), FusedDecoder(config)
     for name, settings in config.encoder_configs.items():
-        model.model.hearing.encoders[name] = encoders.load(settings.family, encoder_folders[name])
+        model.model.hearing.encoders[name] = _load_encoder(settings, encoder_folders[name])
     _no_meta(model)
     model.generation_config = GenerationConfig.from_pretrained(llm)
     return model.to(device).eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _load_encoder(settings: EncoderConfig, source: str | Path) -> encoders.AudioEncoder:
+    """Pretrained, and built as the preset wants it where that differs from what the checkpoint says."""
+    found = encoders.load(settings.family, source)
+    if encoders.checkpoint_config(settings.family, source) == settings.config:
+        return found
+    made = encoders.build(settings.family, settings.config)
+    made.load_state_dict(found.state_dict())
+    return made.float().eval().requires_grad_(False)
 
 
 def _no_meta(model: nn.Module) -> None:

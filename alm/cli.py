@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alm.cli_encoders import app as encoders_app
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.cores import usable_cores
 from alm.errors import ConversationError
@@ -30,8 +31,8 @@ from alm.terminal import (
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
-    from alm.audio import Waveform
     from alm.conversation import Answer, Conversation
+    from alm.long_audio import Sound
 
 #: One word with an extension: a recording, there or mistyped, rather than a question.
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z][A-Za-z0-9]{1,4}")
@@ -162,6 +163,9 @@ def weights(
         typer.echo(f"Weights of {preset} are ready in {home() / kind}")
 
 
+app.add_typer(encoders_app, name="encoders")
+
+
 @app.command()
 def info(
     verify: Annotated[bool, typer.Option("--verify", help="Hash every weight file.")] = False,
@@ -256,13 +260,13 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _read_clip(clip: str) -> Waveform:
-    from alm.audio import load_audio
+def _read_clip(clip: str) -> Sound:
+    from alm.long_audio import open_audio
 
-    return load_audio(sys.stdin.buffer, name="standard input") if clip == "-" else load_audio(clip)
+    return open_audio(sys.stdin.buffer, name="standard input") if clip == "-" else open_audio(clip)
 
 
-def _stream(chat: Conversation, question: str, audio: list[Waveform], settings: dict[str, Any]) -> Answer:
+def _stream(chat: Conversation, question: str, audio: Sequence[Sound], settings: dict[str, Any]) -> Answer:
     """Write the answer as it comes; whatever ends the loop early also ends the generation."""
     with _stopping() as stop:
         for piece in chat.stream(question, audio=audio, stop=stop, **settings):

@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 SCHEMES = ("prefix", "delayed", "keys_values", "hybrid", "cross_attention")
 EARLY_AUDIO = ("absent", "placeholder")
-ALIGNERS = ("qformer", "linear")
+ALIGNERS = ("qformer", "linear", "stretch_qformer")
+JOINS = ("tokens", "channels", "sum")
+TUNINGS = ("frozen", "lora", "adapter", "full")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,24 @@ class EncoderConfig:
     """Mean over this many consecutive frames before the aligner (fewer keys to attend to)."""
     config: dict[str, Any] = field(default_factory=dict)
     """Architecture of the encoder, as its own module defines it."""
+    tune: str = "frozen"
+    """`frozen`; `lora` or `adapter` (a bypass of low rank beside its linear layers, without or with a bend in it); or
+    `full`. What may learn is part of a saved adapter. `AudioHearing.learning` names it; `python -m training` reads
+    cached features and so trains no encoder."""
+    tune_rank: int = 8
+    tune_alpha: float = 16.0
+    """The bypass counts `tune_alpha / tune_rank` times."""
+    tune_layers: tuple[str, ...] = ()
+    """Last names of the linear layers that get a bypass; empty: those that the family names."""
+
+    def __post_init__(self) -> None:
+        if self.tune not in TUNINGS:
+            raise ConfigError(f"encoder.tune is {self.tune!r}; it must be one of {', '.join(TUNINGS)}")
+        if self.tune_rank < 1 or self.pool_frames < 1:
+            raise ConfigError(
+                f"encoder.tune_rank is {self.tune_rank} and encoder.pool_frames {self.pool_frames}; both must be at "
+                "least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,8 @@ class AlignerConfig:
     """From encoder features to a fixed number of tokens a window."""
 
     kind: str = "qformer"
-    """`qformer` (BLIP-2, GAMA, APT) or `linear` (LTU: pooled frames and one projection)."""
+    """`qformer` (BLIP-2, GAMA, APT), `linear` (LTU: pooled frames and one projection) or `stretch_qformer` (SALMONN:
+    a token of each equal stretch of time by one query; needs `join` other than `tokens`)."""
     num_queries: int = 16
     """Tokens a window."""
     hidden_size: int = 384
@@ -53,10 +74,31 @@ class AlignerConfig:
     """The question's token embeddings join the queries' self-attention (APT, InstructBLIP)."""
     soft_prompt_tokens: int = 0
     """Extra tokens a window that carry the event tags (GAMA-IT's soft prompt)."""
+    join: str = "tokens"
+    """How the encoders of a branch come together: `tokens`, one after the other; or on one grid of time, `channels`,
+    side by side in the features (SALMONN), or `sum`, each through a projection of its own (Step-Audio, Kimi-Audio)."""
+    grid_frames_per_second: float = 0.0
+    """Of `channels` and `sum`; 0: as fine as the finest of the encoders."""
+    keep_frames: float = 1.0
+    """`qformer`: share of the frames that is left once neighbours that are alike were merged; 1 for all."""
 
     def __post_init__(self) -> None:
         if self.kind not in ALIGNERS:
             raise ConfigError(f"aligner.kind is {self.kind!r}; it must be one of {', '.join(ALIGNERS)}")
+        if self.join not in JOINS or (self.kind == "stretch_qformer" and self.join == "tokens"):
+            raise ConfigError(
+                f"aligner.join is {self.join!r}; it must be one of {', '.join(JOINS)}, and other than 'tokens' for "
+                "'stretch_qformer'"
+            )
+        if not 0 < self.keep_frames <= 1 or (self.keep_frames < 1 and self.kind != "qformer"):
+            raise ConfigError(
+                f"aligner.keep_frames is {self.keep_frames} with kind {self.kind!r}; it must be above 0 and at most 1, "
+                "and 1 for all kinds but 'qformer'"
+            )
+        if self.grid_frames_per_second < 0:
+            raise ConfigError(
+                f"aligner.grid_frames_per_second is {self.grid_frames_per_second}; it must be 0 or more"
+            )
         if self.num_queries < 1:
             raise ConfigError(f"aligner.num_queries is {self.num_queries}; it must be at least 1")
         if self.hidden_size % self.num_heads:
@@ -136,6 +178,11 @@ class AlmConfig(PreTrainedConfig):
         Recordings are encoded in windows of this length with this overlap.
     max_audio_seconds (`float`):
         Longest recording accepted; longer ones are an error, never cut.
+    max_audio_tokens (`int`):
+        Most audio positions that one recording takes: the windows of a longer one are merged where neighbours sound
+        alike, until it fits. 0: no bound.
+    merge_above_seconds (`float`):
+        Recordings up to this length keep all their windows, whatever `max_audio_tokens` says.
     audio_token_id (`int`):
         Marks the audio positions in `input_ids`.
     tag_labels (`list[str]`):
@@ -164,6 +211,8 @@ class AlmConfig(PreTrainedConfig):
     window_seconds: float = 10.0
     overlap_seconds: float = 1.0
     max_audio_seconds: float = 1800.0
+    max_audio_tokens: int = 0
+    merge_above_seconds: float = 0.0
     audio_token_id: int = 0
     tag_labels: list[str] | None = None
     tag_hidden: int = 256
@@ -194,6 +243,11 @@ class AlmConfig(PreTrainedConfig):
                 f"overlap_seconds is {self.overlap_seconds}; it must be at least 0 and below window_seconds "
                 f"{self.window_seconds}"
             )
+        if self.max_audio_tokens and self.max_audio_tokens < self.tokens_per_window:
+            raise ConfigError(
+                f"max_audio_tokens is {self.max_audio_tokens}; it must be 0 or at least the {self.tokens_per_window} "
+                "tokens of one window"
+            )
         layers = self.text_config.num_hidden_layers  # type: ignore[union-attr]
         for branch in self.branch_configs:
             if missing := [e for e in branch.encoders if e not in self.encoder_configs]:
@@ -223,6 +277,18 @@ class AlmConfig(PreTrainedConfig):
     def tokens_per_window(self) -> int:
         """Audio positions that one window takes in `input_ids`."""
         return sum(b.tokens_per_window for b in self.branch_configs)
+
+    def windows_left(self, count: int) -> int:
+        """Of a recording's windows, how many the language model meets after merging."""
+        step = self.window_seconds - self.overlap_seconds
+        return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
+
+
+def windows_left(count: int, max_audio_tokens: int, tokens_per_window: int, whole_seconds: float, step: float) -> int:
+    """See `AlmConfig.windows_left`; `step` is the seconds from one window to the next."""
+    if not max_audio_tokens or count * step <= whole_seconds + step:
+        return count
+    return min(count, max_audio_tokens // tokens_per_window)
 
 
 def _jsonable(config: Any) -> dict[str, Any]:

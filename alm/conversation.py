@@ -16,17 +16,18 @@ from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
 from alm.asked import Asked
-from alm.audio import Waveform, load_audio
+from alm.audio import Waveform
 from alm.errors import ContextError
 from alm.evidence import Evidence, evidence_text
 from alm.fusion import FusionCache
+from alm.long_audio import LongRecording, Sound, open_audio
 from alm.messages import Encoded, parts_of, recordings_of
 from alm.prefix import position_keys, shared_length
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
 
-Recording = str | Path | bytes | BinaryIO | NDArray[np.float32] | Waveform
+Recording = str | Path | bytes | BinaryIO | NDArray[np.float32] | Waveform | LongRecording
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,12 @@ class Conversation:
         self, parts: Sequence[dict[str, Any]]
     ) -> tuple[dict[str, Any], tuple[Evidence, ...], tuple[Asked, ...]]:
         """A user's message of these parts with what was heard as text, and that as data."""
-        opened = [{**p, "audio": load_audio(p["audio"])} if p["type"] == "audio" else dict(p) for p in parts]
+        opened = [{**p, "audio": open_audio(p["audio"])} if p["type"] == "audio" else dict(p) for p in parts]
         heard = self._listen([p["audio"] for p in opened if p["type"] == "audio"])
         message, asked = self._told({"role": "user", "content": opened}, heard)
         return message, tuple(heard), asked
 
-    def _listen(self, recordings: list[Waveform]) -> list[Evidence]:
+    def _listen(self, recordings: list[Sound]) -> list[Evidence]:
         """Evidence of each recording; without evidence only its name and length."""
         if self.use_evidence:
             return [self.assistant.ears.evidence(r) for r in recordings]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from alm.errors import CheckpointError
+from alm.errors import CheckpointError, PresetError
 
 if TYPE_CHECKING:
     import torch
 
     from alm.assistant import Assistant
+    from alm.presets import Preset
+
+OWN_WEIGHTS = "own"
+"""What a preset says whose weights the user brings."""
 
 ADAPTER_MODEL_FIELDS = (
     "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
@@ -32,6 +37,7 @@ def load(
     evidence: bool | None = None,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
+    parts: Mapping[str, str | Path] | None = None,
 ) -> Assistant:
     """A ready assistant.
 
@@ -40,13 +46,15 @@ def load(
         adapter: folder of a trained adapter instead of the one that ships with the preset; False for none, to compare
             with: shaped as with the preset's own, but the parts that listen have random weights.
         evidence: whether event tags and transcript are given to the language model as text; the preset decides if None.
+        parts: for presets that come without weights: `language_model` (a transformers folder or hub id), each encoder
+            by its name in the preset (whatever `alm.encoders.open_encoder` opens) and, if speech is to be written
+            down, `transcriber` (a folder with Whisper in CTranslate2's format).
 
     Raises:
         PresetError, WeightsError, CheckpointError: what was asked for is unknown, missing or damaged.
     """
     import torch
 
-    from alm import weights
     from alm.adapters import load_adapter
     from alm.assistant import Assistant
     from alm.building import build_config, build_model, build_processor, load_tokenizer
@@ -58,17 +66,44 @@ def load(
     shape = Path(adapter) if adapter else chosen.adapter
     folder = None if adapter is False else shape
     changes = adapter_fields(shape) if shape else {}
-    base = weights.ensure(chosen.weights)
-    folders = {"whisper": base.whisper, "aisfx": base.aisfx}
+    base = _base(chosen, parts)
     tokenizer = load_tokenizer(base.llm)
-    config = build_config(chosen, base.llm, tokenizer, folders, changes)
+    config = build_config(chosen, base.llm, tokenizer, base.encoders, changes)
     with quiet_libraries():
-        model = build_model(config, base.llm, folders, device, dtype or torch.float32)
+        model = build_model(config, base.llm, base.encoders, device, dtype or torch.float32)
         if folder:
             load_adapter(model, folder)
     processor = build_processor(config, tokenizer, chosen.audio_token)
-    ears = Ears(model, processor, Transcriber(base.transcriber))
+    ears = Ears(model, processor, Transcriber(base.transcriber) if base.transcriber else None)
     return Assistant(model.eval(), processor, ears, chosen, chosen.evidence if evidence is None else evidence, folder)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """Where the frozen parts are."""
+
+    llm: str | Path
+    encoders: dict[str, str | Path]
+    transcriber: Path | None
+
+
+def _base(preset: Preset, parts: Mapping[str, str | Path] | None) -> _Base:
+    """The preset's own weights, or those that the user gave."""
+    from alm import weights
+
+    if preset.weights != OWN_WEIGHTS:
+        if parts:
+            raise PresetError(f"preset {preset.name!r} has weights of its own; leave parts out")
+        found = weights.ensure(preset.weights)
+        return _Base(found.llm, {"whisper": found.whisper, "aisfx": found.aisfx}, found.transcriber)
+    given, names = dict(parts or {}), list(preset.model["encoders"])
+    transcriber = given.pop("transcriber", None)
+    if given.keys() != {"language_model", *names}:
+        raise PresetError(
+            f"preset {preset.name!r} comes without weights and takes the parts language_model, {', '.join(names)} and "
+            f"perhaps transcriber; given are {', '.join(sorted(given)) or 'none'}. Pass parts={{name: folder or id}}"
+        )
+    return _Base(given.pop("language_model"), given, Path(transcriber) if transcriber else None)
 
 
 @contextmanager

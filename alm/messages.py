@@ -14,8 +14,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from alm.audio import Waveform
 from alm.errors import ConversationError
+from alm.long_audio import Sound
 
 _EDGE = "\uf8ff"
 """Private-use character around the markers. Text of people never meets the template, so it cannot forge one."""
@@ -41,7 +41,7 @@ class Encoded:
     ids: list[int]
     answer: list[bool]
     """Per id: written by the assistant (its end token included), so that the loss may cover it."""
-    recordings: list[Waveform]
+    recordings: list[Sound]
     windows: list[int]
     """Windows of each recording."""
 
@@ -64,8 +64,8 @@ class MessageEncoder:
     tokenizer: PreTrainedTokenizerBase
     audio_token_id: int
     tokens_per_window: int
-    count_windows: Callable[[Waveform], int]
-    open_recording: Callable[[dict[str, Any]], Waveform]
+    count_windows: Callable[[Sound], int]
+    open_recording: Callable[[dict[str, Any]], Sound]
     chat_template: str | None = None
 
     def text_ids(self, text: str) -> list[int]:

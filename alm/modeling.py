@@ -15,11 +15,13 @@ from transformers.models.auto.modeling_auto import AutoModel
 from transformers.utils.generic import can_return_tuple
 
 from alm import encoders
-from alm.aligner import Heard, TagPrompt, build_aligner
-from alm.configuration import AlmConfig, BranchConfig
+from alm.aligner import Heard, TagPrompt, build_aligner, merge_windows
+from alm.configuration import AlmConfig, BranchConfig, EncoderConfig
+from alm.encoders.tuning import Tuning
 from alm.errors import ConversationError
 from alm.fusion import TEXT, AudioRows, FusedDecoder, FusionCache
 from alm.lora_switch import LoraSwitch
+from alm.side_by_side import side_by_side
 from alm.tagging import TagHead
 
 AUDIO_SUFFIXES = ("_features", "_mask", "_hidden", "_hidden_mask")
@@ -55,6 +57,9 @@ class AudioHearing(nn.Module):
         self.dims = {n: self._encoder(n).dim for n in self.settings}
         self.counts = {n: len(e.layers) for n, e in self.settings.items()}
         self.aligners = nn.ModuleList([self._aligner(b, text_dim) for b in self.branches])
+        self.tuning = nn.ModuleDict(
+            {n: self._bypasses(n, e) for n, e in self.settings.items() if e.tune in ("lora", "adapter")}
+        )
         tags = len(config.tag_labels or [])
         self.tag_head = TagHead(self.counts, self.dims, tags, config.tag_hidden) if tags else None
         self.tag_prompts = nn.ModuleDict(
@@ -68,13 +73,24 @@ class AudioHearing(nn.Module):
     def _encoder(self, name: str) -> encoders.AudioEncoder:
         return self.encoders[name]  # type: ignore[return-value]
 
+    def _bypasses(self, name: str, setting: EncoderConfig) -> Tuning:
+        targets = setting.tune_layers or encoders.family(setting.family).lora_targets
+        return Tuning(
+            self._encoder(name), targets, setting.tune_rank, setting.tune_alpha, bend=setting.tune == "adapter"
+        )
+
+    def learning(self) -> dict[str, nn.Parameter]:
+        """What of the encoders is to learn by their configurations, by its name in here."""
+        full = tuple(f"encoders.{n}." for n, e in self.settings.items() if e.tune == "full")
+        return {n: p for n, p in self.named_parameters() if n.startswith(("tuning.", *full))}
+
     def _aligner(self, branch: BranchConfig, text_dim: int) -> nn.Module:
         layers = {n: self.counts[n] for n in branch.encoders}
         return build_aligner(branch.aligner, layers, {n: self.dims[n] for n in branch.encoders}, text_dim)
 
     def encode(self, inputs: dict[str, Tensor]) -> dict[str, Heard]:
         """Features of every encoder, from spectrograms (`<name>_features`) or from a cache (`<name>_hidden`)."""
-        return {name: self._encode_one(name, inputs) for name in self.settings}
+        return side_by_side(lambda name: self._encode_one(name, inputs), self.settings)
 
     def _encode_one(self, name: str, inputs: dict[str, Tensor]) -> Heard:
         setting, encoder = self.settings[name], self._encoder(name)
@@ -87,11 +103,17 @@ class AudioHearing(nn.Module):
             raise ConversationError(
                 f"the batch has audio but no '{name}_features' and '{name}_mask'; make inputs with AlmProcessor"
             )
-        trains = any(p.requires_grad for p in encoder.parameters()) and torch.is_grad_enabled()
+        own = [*encoder.parameters()]
+        if name in self.tuning:
+            self.tuning[name].attach(encoder)  # type: ignore[operator]
+            own += self.tuning[name].parameters()
+        trains = any(p.requires_grad for p in own) and torch.is_grad_enabled()
         with torch.set_grad_enabled(trains):
             weights = next(encoder.parameters()).dtype
             layers = [i % (encoder.num_layers + 1) for i in setting.layers]
             out = encoder(spectrogram.to(weights), mask.bool(), layers)
+        if name in self.tuning:
+            self.tuning[name].check()  # type: ignore[operator]
         hidden, kept = pool_frames(out.features, out.mask, setting.pool_frames)
         return Heard(hidden.to(dtype), kept, seconds)
 
@@ -146,7 +168,12 @@ class AlmModel(AlmPreTrainedModel):
         if (ready := inputs.get("audio_embeds")) is not None:
             return ready
         question, mask = self._question(inputs)
-        return self.hearing.align(self.hearing.encode(inputs), question, mask)
+        tokens = self.hearing.align(self.hearing.encode(inputs), question, mask)
+        windows, left = inputs.get("audio_windows"), self.config.windows_left
+        if windows is None or all(left(n) == n for n in windows.tolist()):
+            return tokens
+        own = tokens.split(windows.tolist())
+        return torch.cat([merge_windows(t, [(0.0, 0.0)] * len(t), left(len(t)))[0] for t in own])
 
     def _question(self, inputs: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         ids, mask, windows = (inputs.get(k) for k in ("question_ids", "question_mask", "audio_windows"))

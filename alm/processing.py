@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +14,10 @@ from torch import Tensor
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
 
 from alm.audio import Waveform, load_audio, windows
-from alm.configuration import AlmConfig
+from alm.configuration import AlmConfig, windows_left
 from alm.encoders import front_end, front_end_from_dict
 from alm.errors import AudioError, ConversationError
+from alm.long_audio import Sound, open_audio
 from alm.messages import Encoded, MessageEncoder
 
 SHORTEST_SECONDS = 0.5
@@ -38,12 +40,16 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         overlap_seconds: float = 1.0,
         max_audio_seconds: float = 1800.0,
         tokens_per_window: int = 16,
+        max_audio_tokens: int = 0,
+        merge_above_seconds: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """
         Args:
             encoders: name of each encoder to its front end, as `FrontEnd.to_dict` describes it.
             tokens_per_window: audio positions that the model gives one window.
+            max_audio_tokens: audio positions of one recording at most; 0: no bound.
+            merge_above_seconds: recordings up to this length have no such bound.
         """
         super().__init__(**kwargs)
         self.encoders = dict(encoders or {})
@@ -51,6 +57,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
         self.overlap_seconds = overlap_seconds
         self.max_audio_seconds = max_audio_seconds
         self.tokens_per_window = tokens_per_window
+        self.max_audio_tokens = max_audio_tokens
+        self.merge_above_seconds = merge_above_seconds
 
     @classmethod
     def of(cls, config: AlmConfig) -> AlmFeatureExtractor:
@@ -60,9 +68,11 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             overlap_seconds=config.overlap_seconds,
             max_audio_seconds=config.max_audio_seconds,
             tokens_per_window=config.tokens_per_window,
+            max_audio_tokens=config.max_audio_tokens,
+            merge_above_seconds=config.merge_above_seconds,
         )
 
-    def spans(self, recording: Waveform) -> list[tuple[float, float]]:
+    def spans(self, recording: Sound) -> list[tuple[float, float]]:
         """Start and end in seconds of each window.
 
         Raises:
@@ -75,34 +85,57 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
             )
         return windows(recording.seconds, self.window_seconds, self.overlap_seconds)
 
-    def count_windows(self, recording: Waveform) -> int:
-        return len(self.spans(recording))
+    def count_windows(self, recording: Sound) -> int:
+        """Windows of the recording that the language model meets: those that are left once some were merged."""
+        count, step = len(self.spans(recording)), self.window_seconds - self.overlap_seconds
+        return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
 
-    def __call__(self, recordings: Sequence[Waveform], **_: Any) -> BatchFeature:
-        """`<name>_features` `[windows, frames, bins]`, their `<name>_mask`, and `audio_windows` `[recordings]`."""
+    def __call__(self, recordings: Sequence[Sound], **_: Any) -> BatchFeature:
+        """`<name>_features` `[windows, frames, bins]`, their `<name>_mask`, and `audio_windows` `[recordings]`.
+
+        All windows of long recordings are there; the model merges them after it has heard them.
+        """
         spans = [self.spans(r) for r in recordings]
-        cuts = [(r, span) for r, own in zip(recordings, spans, strict=True) for span in own]
+        cuts = [(cut, r.peak) for r, own in zip(recordings, spans, strict=True) for cut in r.segments(own)]
         data = self._spectrograms(cuts)
         data["audio_windows"] = torch.tensor([len(own) for own in spans], dtype=torch.long)
         return BatchFeature(data)
 
-    def features(self, recording: Waveform, spans: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
+    def features(self, recording: Sound, spans: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
         """Spectrograms and masks of some windows of one recording."""
-        return self._spectrograms([(recording, span) for span in spans])
+        return self._spectrograms([(cut, recording.peak) for cut in recording.segments(spans)])
 
-    def _spectrograms(self, cuts: Sequence[tuple[Waveform, tuple[float, float]]]) -> dict[str, Tensor]:
+    def groups(
+        self, recording: Sound, spans: Sequence[tuple[float, float]], at_once: int
+    ) -> Iterator[tuple[Sequence[tuple[float, float]], dict[str, Tensor]]]:
+        """The same a few windows at a time, in one reading of the recording."""
+        cuts = iter(recording.segments(spans))
+        for first in range(0, len(spans), at_once):
+            group = spans[first : first + at_once]
+            yield group, self._spectrograms([(cut, recording.peak) for cut in islice(cuts, len(group))])
+
+    def window_features(self, window: Waveform, peak: float) -> dict[str, Tensor]:
+        """Spectrograms and masks of one window of a recording whose largest absolute sample is `peak`."""
+        return self._spectrograms([(window, peak)])
+
+    def _spectrograms(self, cuts: Sequence[tuple[Waveform, float]]) -> dict[str, Tensor]:
+        """Of windows and their recordings' peaks; a window is brought to each rate once, whoever wants it."""
+        makers = {name: front_end_from_dict(settings) for name, settings in self.encoders.items()}
+        pictures: dict[str, list[NDArray[np.float32]]] = {name: [] for name in makers}
+        for window, peak in cuts:
+            at_rate = {rate: _at_rate(window, peak, rate) for rate in {m.sample_rate for m in makers.values()}}
+            for name, make in makers.items():
+                pictures[name].append(make(at_rate[make.sample_rate]))
         data: dict[str, Tensor] = {}
-        for name, settings in self.encoders.items():
-            make = front_end_from_dict(settings)
-            pictures = [make(_cut(recording, span, make.sample_rate)) for recording, span in cuts]
-            data[f"{name}_features"], data[f"{name}_mask"] = _stack(pictures, make.bins)
+        for name, make in makers.items():
+            data[f"{name}_features"], data[f"{name}_mask"] = _stack(pictures[name], make.bins)
         return data
 
 
-def _cut(recording: Waveform, span: tuple[float, float], rate: int) -> NDArray[np.float32]:
+def _at_rate(window: Waveform, peak: float, rate: int) -> NDArray[np.float32]:
     """Samples of one window at an encoder's rate (each window is resampled by itself, so memory stays bounded)."""
-    gain = min(PEAK / max(float(np.abs(recording.samples).max()), 1e-9), MOST_GAIN)
-    samples, shortest = recording.segment(*span).resampled(rate), int(SHORTEST_SECONDS * rate)
+    gain = min(PEAK / max(peak, 1e-9), MOST_GAIN)
+    samples, shortest = window.resampled(rate), int(SHORTEST_SECONDS * rate)
     return np.pad(samples * np.float32(gain), (0, max(0, shortest - len(samples))))
 
 
@@ -116,7 +149,7 @@ def _stack(spectrograms: list[NDArray[np.float32]], bins: int) -> tuple[Tensor, 
     return features, mask
 
 
-def open_part(part: dict[str, Any]) -> Waveform:
+def open_part(part: dict[str, Any]) -> Sound:
     """The recording of one `{"type": "audio"}` part: `audio` (waveform, array with `sampling_rate`, bytes) or `path`.
 
     Raises:
@@ -129,7 +162,7 @@ def open_part(part: dict[str, Any]) -> Waveform:
         )
     if isinstance(value, str) and "://" in value:
         raise ConversationError(f"{value[:80]!r} is a URL; download the recording and pass the file")
-    return load_audio(value, rate=part.get("sampling_rate"))
+    return open_audio(value, rate=part.get("sampling_rate"))
 
 
 class AlmProcessor(ProcessorMixin):
@@ -238,14 +271,14 @@ class AlmProcessor(ProcessorMixin):
         encoded = [self._placed(t, [next(left) for _ in range(t.count(self.audio_token))]) for t in texts]
         return self.collate(encoded, padding_side=padding_side)
 
-    def _placed(self, text: str, recordings: list[Waveform]) -> Encoded:
+    def _placed(self, text: str, recordings: Sequence[Sound]) -> Encoded:
         counts = [self.feature_extractor.count_windows(r) for r in recordings]
         ids: list[int] = []
         for index, piece in enumerate(text.split(self.audio_token)):
             if index:
                 ids += [self.audio_token_id] * (counts[index - 1] * self.feature_extractor.tokens_per_window)
             ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
-        return Encoded(ids, [False] * len(ids), recordings, counts)
+        return Encoded(ids, [False] * len(ids), list(recordings), counts)
 
 
 def _pad(row: list[int], filler: int, longest: int, left: bool) -> list[int]:

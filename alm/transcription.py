@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alm.audio import Waveform, windows
+from alm.audio import windows
 from alm.errors import WeightsError
+from alm.long_audio import Sound
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -93,12 +94,12 @@ class Transcriber:
                 self._model.model.unload_model()
                 self._model = None
 
-    def has_speech(self, waveform: Waveform) -> float:
+    def has_speech(self, waveform: Sound) -> float:
         """Share of the recording, 0 to 1, that the gate takes for speech; does not load Whisper."""
         heard = sum(end - start for first, samples in self._pieces(waveform) for start, end in self._spans(samples))
         return min(1.0, heard / waveform.seconds)
 
-    def transcribe(self, waveform: Waveform) -> Transcript:
+    def transcribe(self, waveform: Sound) -> Transcript:
         """Everything that is said.
 
         Raises:
@@ -107,7 +108,7 @@ class Transcriber:
         segments = tuple(self.segments(waveform))
         return Transcript(" ".join(text for _, _, text in segments), segments, bool(segments))
 
-    def segments(self, waveform: Waveform) -> Iterator[tuple[float, float, str]]:
+    def segments(self, waveform: Sound) -> Iterator[tuple[float, float, str]]:
         """Start, end (seconds) and words, one stretch after another, as they are read; stop asking to stop reading."""
         for first, samples in self._pieces(waveform):
             for start, end in self._clips(self._spans(samples)):
@@ -115,10 +116,10 @@ class Transcriber:
                 for begin, finish, text in self._read(clip):
                     yield first + start + begin, min(first + start + finish, waveform.seconds), text
 
-    def _pieces(self, waveform: Waveform) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    def _pieces(self, waveform: Sound) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Start in seconds and 16 kHz samples of each piece."""
-        for first, last in windows(waveform.seconds, self.config.piece_seconds):
-            piece = waveform if last - first == waveform.seconds else waveform.segment(first, last)
+        spans = windows(waveform.seconds, self.config.piece_seconds)
+        for (first, _), piece in zip(spans, waveform.segments(spans), strict=True):
             yield first, piece.resampled(_RATE)
 
     def _spans(self, samples: NDArray[np.float32]) -> list[tuple[float, float]]:

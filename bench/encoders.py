@@ -1,78 +1,157 @@
-"""Size and speed of the encoders, and what leaving out Whisper's padding to 30 s changes.
+"""What each encoder costs at its published size: `python -m bench.encoders`, written to `docs/encoder-cost.md`.
 
-    python -m bench.encoders FILE.wav [FILE.flac ...]
-
-The files are speech or other sound of at most 30 s. Cosines are between the features of a clip heard at its own length
-and the same places of the clip padded with silence to 30 s: frame by frame, and after the mean over time.
+Weights are random (speed and memory do not depend on them) and so is the sound, which is made window by window. Every
+family, size and length runs in a process of its own: front end and encoder are timed after one window to warm up, and
+the peak is that of the process, Python and torch included. A length that would take longer than `--most-minutes` is
+stopped there, and the page says how much of it was heard.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import typer
 
-from alm import encoders, weights
-from alm.audio import load_audio
+from bench.memory import peak_mebibytes
 
-_TIMED_SECONDS = 10.0
-
-
-def hear(encoder: encoders.AudioEncoder, samples: np.ndarray) -> Tensor:
-    """All layers of one clip: `[layers, time, dim]`."""
-    spectrogram = torch.from_numpy(encoder.front_end(samples))[None]
-    mask = torch.ones(spectrogram.shape[:2], dtype=torch.bool)
-    with torch.inference_mode():
-        heard: encoders.EncoderOutput = encoder(spectrogram, mask, range(encoder.num_layers + 1))
-    return heard.features[0]
+LENGTHS_SECONDS = (10.0, 60.0, 1800.0)
+WINDOW_SECONDS = 10.0
+"""Or the front end's longest clip, where that is shorter."""
 
 
-def speed(encoder: encoders.AudioEncoder) -> str:
-    """Parameters, rate, and processor time for ten seconds of noise, best of three."""
-    samples = np.random.default_rng(0).standard_normal(int(_TIMED_SECONDS * encoder.sample_rate)).astype(np.float32)
-    spent = []
-    for _ in range(3):
-        started = time.process_time()
-        hear(encoder, 0.1 * samples)
-        spent.append(time.process_time() - started)
-    millions = sum(p.numel() for p in encoder.parameters()) / 1e6
-    return (
-        f"{encoder.name}: {millions:.2f} M parameters, {encoder.frames_per_second:.2f} features/s x {encoder.dim}, "
-        f"{min(spent) * 1000:.0f} ms of one core for {_TIMED_SECONDS:g} s"
+def measure(name: str, size: str, seconds: float, threads: int, most_seconds: float) -> dict[str, Any]:
+    """One family, size and length, in this process."""
+    import torch
+
+    from alm import encoders
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    family = encoders.family(name)
+    encoder = encoders.build(name, family.sizes[size]).eval().requires_grad_(False)
+    rate, window = encoder.sample_rate, min(WINDOW_SECONDS, encoder.front_end.max_seconds)
+    rng = np.random.default_rng(0)
+
+    def hear(length: float) -> int:
+        samples = 0.1 * rng.standard_normal(max(1, round(length * rate)), np.float32)
+        spectrogram = torch.from_numpy(encoder.front_end(samples))[None]
+        with torch.inference_mode():
+            out = encoder(spectrogram, torch.ones(spectrogram.shape[:2], dtype=torch.bool), [-1])
+        return int(out.mask.sum())
+
+    hear(window)
+    began, heard, tokens = time.perf_counter(), 0.0, 0
+    while heard < seconds - 1e-6 and time.perf_counter() - began < most_seconds:
+        length = min(window, seconds - heard)
+        tokens += hear(length)
+        heard += length
+    return {
+        "family": name, "size": size, "wanted": seconds, "heard": heard, "seconds": time.perf_counter() - began,
+        "tokens": tokens, "peak_mebibytes": peak_mebibytes(), "dim": encoder.dim,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+    }  # fmt: skip
+
+
+def exponent(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Slope of log time over log length: 1 if twice the sound takes twice the time."""
+    if len({r["heard"] for r in rows}) < 2:
+        return None
+    slope, _ = np.polyfit(np.log([r["heard"] for r in rows]), np.log([r["seconds"] for r in rows]), 1)
+    return float(slope)
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a row for each family and size."""
+    lengths = sorted({r["wanted"] for r in results})
+    heads = [f"{_length(s)}: RTF, tokens/s, peak" for s in lengths]
+    lines = ["| " + " | ".join(["encoder", "parameters", "features/s x dim", *heads, "exponent"]) + " |"]
+    lines.append("|" + "---|" * (len(heads) + 4))
+    for name, size in dict.fromkeys((r["family"], r["size"]) for r in results):
+        own = [r for r in results if (r["family"], r["size"]) == (name, size)]
+        grows = exponent(own)
+        shape = f"{own[-1]['tokens'] / own[-1]['heard']:.2f} x {own[-1]['dim']}"
+        cells = [_cell(next((r for r in own if r["wanted"] == s), None)) for s in lengths]
+        row = [f"{name} {size}", f"{own[0]['parameters'] / 1e6:.1f} M", shape, *cells]
+        lines.append("| " + " | ".join([*row, "" if grows is None else f"{grows:.2f}"]) + " |")
+    return "\n".join(lines)
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not run"
+    share, pace = row["seconds"] / row["heard"], row["tokens"] / row["seconds"]
+    figures = f"{share:.3f}, {pace:.0f}, {row['peak_mebibytes']:.0f} MiB"
+    return figures if row["heard"] >= row["wanted"] - 1e-6 else f"{figures} (stopped after {row['heard']:.0f} s)"
+
+
+def wanted(names: Sequence[str], largest_million: float) -> tuple[list[tuple[str, str]], list[str]]:
+    """Families and published sizes to measure, and those that are too large; makes no weights."""
+    import torch
+
+    from alm import encoders
+
+    chosen, skipped = [], []
+    for name in names or encoders.names():
+        for size, config in encoders.family(name).sizes.items():
+            with torch.device("meta"):
+                millions = sum(p.numel() for p in encoders.build(name, config).parameters()) / 1e6
+            if millions <= largest_million:
+                chosen.append((name, size))
+            else:
+                skipped.append(f"{name} {size} ({millions:.0f} M)")
+    return chosen, skipped
+
+
+def main(
+    family: Annotated[list[str] | None, typer.Option(help="Only these families; all if none is named.")] = None,
+    length: Annotated[list[float] | None, typer.Option(help="Seconds of sound; 10, 60 and 1800 if none.")] = None,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    most_minutes: Annotated[float, typer.Option(help="Of one length.")] = 20.0,
+    largest_million: Annotated[float, typer.Option(help="Larger encoders are left out, and named.")] = 700.0,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/encoder-cost.md"),
+    one: Annotated[str, typer.Option(help="FAMILY SIZE SECONDS: only this, as JSON on standard output.")] = "",
+) -> None:
+    """Measure every encoder."""
+    if one:
+        name, size, seconds = one.rsplit(" ", 2)
+        sys.stdout.write("\n" + json.dumps(measure(name, size, float(seconds), threads, most_minutes * 60)))
+        return
+    chosen, skipped = wanted(family or [], largest_million)
+    lengths, results, failed = length or list(LENGTHS_SECONDS), list[dict[str, Any]](), list[str]()
+    options = [f"--threads={threads}", f"--most-minutes={most_minutes}"]
+    for name, size in chosen:
+        for seconds in lengths:
+            command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            if done.returncode:
+                failed.append(f"{name} {size} at {_length(seconds)} (exit {done.returncode})")
+                continue
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+            sys.stderr.write(f"{name} {size} {_length(seconds)}: {results[-1]['seconds']:.1f} s\n")
+    page = table(results) if results else "Nothing was measured."
+    notes = [f"Left out, larger than {largest_million:g} M parameters: {', '.join(skipped)}."] if skipped else []
+    notes += [f"Failed: {', '.join(failed)}."] if failed else []
+    said = f"python -m bench.encoders --threads {threads} --most-minutes {most_minutes:g}"
+    about = (
+        f"# What the encoders cost\n\nPublished sizes with random weights on noise, in windows of at most "
+        f"{WINDOW_SECONDS:g} s,\n{threads} threads, float32; one run. RTF is seconds of work a second of sound, tokens "
+        "are features\nmade a second of work, the peak is that of the whole process. The exponent is the slope of log "
+        "time\nover log length.\n"
     )
-
-
-def cosines(encoder: encoders.AudioEncoder, paths: list[Path]) -> str:
-    """Mean cosine of unpadded and padded features, layer by layer."""
-    by_frame, by_clip = [], []
-    for path in paths:
-        samples = load_audio(path).resampled(encoder.sample_rate)
-        padded = np.pad(samples, (0, max(0, 30 * encoder.sample_rate - samples.size)))
-        alone = hear(encoder, samples)
-        silent = hear(encoder, padded)[:, : alone.shape[1]]
-        by_frame.append(torch.cosine_similarity(alone, silent, dim=-1).mean(1))
-        by_clip.append(torch.cosine_similarity(alone.mean(1), silent.mean(1), dim=-1))
-    rows = [
-        f"  {name:<16} {' '.join(f'{v:.3f}' for v in torch.stack(kept).mean(0).tolist())}"
-        for name, kept in (("frame by frame", by_frame), ("mean over time", by_clip))
-    ]
-    return "\n".join([f"cosine, unpadded and padded, layers 0..{encoder.num_layers}, {len(paths)} files:", *rows])
-
-
-def main(arguments: list[str]) -> int:
-    torch.set_num_threads(1)
-    found = weights.ensure("tiny")
-    whisper, aisfx = encoders.load("whisper", found.whisper), encoders.load("aisfx", found.aisfx)
-    lines = [speed(whisper), speed(aisfx)]
-    if arguments:
-        lines.append(cosines(whisper, [Path(a) for a in arguments]))
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+    out.write_text("\n".join([about, f"```\n{said}\n```", "", page, "", *notes, ""]), encoding="utf-8")
+    sys.stdout.write(page + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    typer.run(main)

@@ -30,7 +30,10 @@ MODULE_SELF_SECONDS = 0.25
 HELP_SECONDS = 1.0
 INSIDE_VLLM = {f"serve.vllm_plugin.{name}" for name in ("attention", "model", "processing")}
 """Imported by vLLM alone, whose environment is not the one of these tests."""
-BY_HAND = {"tinysoundfont": "needs PyAudio, which needs a compiler; `pip install --no-deps`, only to build the corpus"}
+BY_HAND = {
+    "tinysoundfont": "needs PyAudio, which needs a compiler; `pip install --no-deps`, only to build the corpus",
+    "mamba-ssm": "needs CUDA's compiler; SSAMBA uses its kernel on a GPU where it is there, and its own loop elsewhere",
+}
 COMPILED = {"parselmouth": "praat-parselmouth"}
 """Packages that are one compiled file, which Python 3.11 does not list as theirs."""
 HEAVY = ("torch", "transformers", "gradio", "peft", "ctranslate2", "matplotlib", "pandas")

@@ -35,7 +35,7 @@ def test_denials_are_a_task_of_their_own() -> None:
     assert task_of(replace(record, task="absent")) == "absent"
 
 
-def _language(folder: Path, evidence: Any = None) -> tuple[LanguageObjective, Any]:
+def _language(folder: Path, evidence: Any = None, **changes: Any) -> tuple[LanguageObjective, Any]:
     names = [f"{i}.wav" for i in range(6)]
     cache = small.write_cache(folder / "cache", names)
     lines = []
@@ -50,7 +50,7 @@ def _language(folder: Path, evidence: Any = None) -> tuple[LanguageObjective, An
     (folder / "rows.jsonl").write_text("\n".join(lines))
     rows, missing = load_rows([folder / "rows.jsonl"], cache)
     assert missing == 0 and len(rows) == 12
-    model = small.model()
+    model = small.model(**changes)
     sounds = {str(folder / "0.wav"): Sounds((Tag("dog", 0.0, 0.3, 0.9),), ("rain",))}
     knowledge = Knowledge(sounds, {}, {str(folder / "0.wav"): "no"}, tuple(small.LABELS))
     collator = Collator(small.processor(model.config), cache, knowledge, "")
@@ -241,3 +241,22 @@ def test_a_recording_after_the_question_is_not_shared(tmp_path: Path) -> None:
     row = objective.train[0]
     later = replace(row, id="later", messages=({"role": "user", "content": "What?<audio>"}, *row.messages[1:]))
     assert companions([row, later]) == {row.key: [0], ("later",): [1]}
+
+
+SCHEMES = (("prefix", 0), ("delayed", 1), ("keys_values", 1), ("hybrid", 1), ("cross_attention", 1))
+
+
+@pytest.mark.parametrize(("scheme", "layer"), SCHEMES)
+def test_every_scheme_learns_in_bfloat16_what_it_learns_in_float32(tmp_path: Path, scheme: str, layer: int) -> None:
+    branch = {**(small.config().branches or [{}])[0], "fusion": {"scheme": scheme, "start_layer": layer}}
+    objective, model = _language(tmp_path, branches=[branch])
+    set_trainable(model, ["aligner", "lora"])
+    losses = []
+    for narrow in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            torch.manual_seed(0)
+            loss, _ = objective.loss(objective.batch(0))
+        loss.backward()
+        losses.append(float(loss))
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1], "the control: it was another precision"

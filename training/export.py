@@ -24,7 +24,7 @@ PACKAGES = ("torch", "transformers", "peft", "safetensors")
 
 
 NOT_IN_ADAPTERS = ("llm", "encoder", "encoder_adapter")
-"""Groups that an adapter folder has no place for."""
+"""Groups that an adapter folder has no place for; `encoder` is in it where an encoder's `tune` says how it learns."""
 
 
 def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | None = None) -> int:
@@ -35,8 +35,9 @@ def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | N
             larger than 40 MiB.
     """
     run, done = _finished(config, folder, stage)
+    held = {"encoder"} if any(e.tune != "frozen" for e in run.parts[0].config.encoder_configs.values()) else set()
     for name in done:
-        if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS]:
+        if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS and g not in held]:
             raise CheckpointError(f"stage {name} trained {lost[0]}, which no adapter holds; export with --merge")
     write_trained_on(config.data, adapter)
     size = save_adapter(run.parts[0], adapter, summary(config, folder, done))

@@ -83,8 +83,9 @@ class FeatureCache:
         about = self.folder / "cache.json"
         if about.is_file():
             facts = json.loads(about.read_text(encoding="utf-8"))
-            wanted = self.encoders or {n for n, _ in facts["frame_seconds"]}
-            self.digest, self.frame_seconds = facts["digest"], {n: s for n, s in facts["frame_seconds"] if n in wanted}
+            known = dict(facts["frame_seconds"])
+            wanted = self.encoders or known.keys()
+            self.digest, self.frame_seconds = facts["digest"], {n: s for n, s in known.items() if n in wanted}
             self.detached = facts.get("detached", False)
         for index in sorted(self.folder.glob("shard-*.jsonl")):
             for line in index.read_text(encoding="utf-8").splitlines():

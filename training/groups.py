@@ -19,6 +19,7 @@ ENCODER_ADAPTER = "encoder"
 
 _PREFIXES = (
     ("encoder", "model.hearing.encoders."),
+    ("encoder", "model.hearing.tuning."),
     ("aligner", "model.hearing.aligners."),
     ("tag_head", "model.hearing.tag_head."),
     ("tag_prompts", "model.hearing.tag_prompts."),

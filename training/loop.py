@@ -163,6 +163,11 @@ class Stage:
                 parts[name] = parts.get(name, 0.0) + share * value
         every = [p for g in self.optimizer.param_groups for p in g["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"stage {self.config.name}, step {step}: the loss is {parts['loss']:g}, but its gradient is {norm}; "
+                "try `attention: eager` or `precision: fp32`"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {"loss": parts.pop("loss"), "norm": norm, **parts}

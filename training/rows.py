@@ -217,7 +217,7 @@ class Collator:
             tokenizer=plain.tokenizer,
             audio_token_id=plain.audio_token_id,
             tokens_per_window=plain.tokens_per_window,
-            count_windows=lambda item: item.windows,  # type: ignore[attr-defined]
+            count_windows=lambda item: item.windows,  # type: ignore[union-attr]
             open_recording=lambda part: part["audio"],
             chat_template=plain.chat_template,
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alm.aligner.features import Heard
+from alm.aligner.features import Heard, stretch_edges
 from alm.configuration import AlignerConfig
 
 
@@ -29,10 +29,7 @@ class LinearAligner(nn.Module):
     def _stretches(self, item: Heard) -> Tensor:
         """Mean of every stretch: `[windows, count, layers * dim]`; short clips repeat frames rather than pad."""
         hidden = F.layer_norm(item.hidden, item.hidden.shape[-1:]).transpose(1, 2).flatten(2)
-        real = item.mask.sum(1).clamp_min(1)
-        edges = torch.arange(self.count + 1, device=hidden.device)[None] * real[:, None] / self.count
-        low = edges[:, :-1].floor().long()
-        high = torch.maximum(edges[:, 1:].ceil().long(), low + 1)
+        low, high = stretch_edges(item.mask, self.count)
         total = F.pad(hidden.cumsum(1), (0, 0, 1, 0))
         index = torch.stack([low, high]).clamp_max(hidden.shape[1])[..., None].expand(-1, -1, -1, hidden.shape[-1])
         spans = total.gather(1, index[1]) - total.gather(1, index[0])

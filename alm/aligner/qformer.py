@@ -20,7 +20,7 @@ class QFormerAligner(nn.Module):
     def __init__(self, config: AlignerConfig, layers: dict[str, int], dims: dict[str, int], out_dim: int) -> None:
         super().__init__()
         width = config.hidden_size
-        self.bank = KeyBank(layers, dims, width)
+        self.bank = KeyBank(layers, dims, width, config.keep_frames)
         self.queries = nn.Parameter(torch.randn(1, config.num_queries, width) * 0.02)
         self.start = nn.Linear(pooled_size(layers, dims), width)
         self.question = nn.Linear(out_dim, width) if config.question_aware else None

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,12 +26,23 @@ class FrontEnd(ABC):
     """Samples to the spectrogram that one encoder family was trained on; needs no weights and no torch."""
 
     name: ClassVar[str]
-    sample_rate: ClassVar[int]
-    max_seconds: ClassVar[float]
-    """Longest clip that the family hears at once; cut longer recordings with `alm.audio.windows`."""
-    hop_samples: ClassVar[int]
 
     bins: int
+
+    @property
+    @abstractmethod
+    def sample_rate(self) -> int:
+        """Samples a second that it takes."""
+
+    @property
+    @abstractmethod
+    def max_seconds(self) -> float:
+        """Longest clip that the family hears at once; cut longer recordings with `alm.audio.windows`."""
+
+    @property
+    @abstractmethod
+    def hop_samples(self) -> int:
+        """Samples from one spectrogram frame to the next."""
 
     @property
     def frame_seconds(self) -> float:
@@ -111,6 +123,11 @@ class AudioEncoder(nn.Module):
             ConfigError: wrong shapes, or a layer that does not exist.
         """
         raise NotImplementedError
+
+    def times(self, count: int) -> Tensor:
+        """Start and end in seconds `[count, 2]` of the first `count` features of a clip."""
+        starts = torch.arange(count, dtype=torch.float64) / self.frames_per_second
+        return torch.stack([starts, starts + 1 / self.frames_per_second], dim=1)
 
     def _checked_layers(self, spectrogram: Tensor, mask: Tensor, layers: Sequence[int]) -> list[int]:
         """Layers as numbers 0..num_layers, after the shapes were looked at."""

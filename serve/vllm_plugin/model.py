@@ -19,6 +19,7 @@ from vllm.model_executor.models.utils import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.sequence import IntermediateTensors
 
+from alm.aligner import merge_windows
 from alm.configuration import AlmConfig
 from alm.errors import CheckpointError
 from alm.fusion import FusedDecoder
@@ -100,7 +101,8 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
             self.hearing.align(self.hearing.encode({k: v[at : at + WINDOWS_AT_ONCE] for k, v in given.items()}))
             for at in range(0, windows, WINDOWS_AT_ONCE)
         ]
-        return pack(torch.cat(tokens).flatten(0, 1), self.fusion.plan)
+        kept, _ = merge_windows(torch.cat(tokens), [(0.0, 0.0)] * windows, self.config.windows_left(windows))
+        return pack(kept.flatten(0, 1), self.fusion.plan)
 
     def embed_input_ids(
         self, input_ids: Tensor, multimodal_embeddings: Any = None, *, is_multimodal: Tensor | None = None

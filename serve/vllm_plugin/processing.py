@@ -64,6 +64,8 @@ class ProcessingInfo(BaseProcessingInfo):
         """The longest recording whose audio tokens fit into so many positions; at least one window."""
         config = self.get_hf_config()
         windows = max(1, seq_len // config.tokens_per_window)
+        while windows > 1 and config.windows_left(windows) < windows:
+            windows -= 1  # a longer one takes no more positions
         step = config.window_seconds - config.overlap_seconds
         return min(config.max_audio_seconds, config.window_seconds + (windows - 1) * step)
 
@@ -108,12 +110,12 @@ class RecordingProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     ) -> Sequence[PromptReplacement]:
         processor = self.info.get_hf_processor(**hf_processor_mm_kwargs)
         audio, per_window = processor.audio_token_id, processor.feature_extractor.tokens_per_window
-        made = out_mm_kwargs.get_data()
+        made, left = out_mm_kwargs.get_data(), self.info.get_hf_config().windows_left
 
         def places(index: int) -> list[int]:
             if "audio_embeds" in made:
                 return [audio] * len(made["audio_embeds"][index])
-            return [audio] * (int(made["audio_windows"][index]) * per_window)
+            return [audio] * (left(int(made["audio_windows"][index])) * per_window)
 
         return [PromptReplacement(modality="audio", target=[audio], replacement=places)]
 

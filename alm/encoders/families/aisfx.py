@@ -8,71 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alm.encoders.base import AudioEncoder, EncoderOutput, FrontEnd, config_from
-from alm.errors import ConfigError
+from alm.encoders.base import AudioEncoder, EncoderOutput, config_from
+from alm.encoders.family import Checkpoint, Facts, Family, Read
+from alm.encoders.front_ends.aisfx import AisfxFrontEnd
+from alm.errors import ConfigError, WeightsError
 
-_FRAME_SAMPLES = 2048
-_TOP_HZ = 22_050.0
-_LARGEST_LOG = 9.457798957824707
-"""Largest log10(1 + 10000 power) over the authors' training sets: they divide every spectrogram by it."""
 _BLOCK_CHANNELS = (64, 128, 256, 512)
 _STRIDE = 8
 """Spectrogram frames in one feature frame: three halvings."""
-
-
-def _hz_to_mel(hz: float) -> float:
-    return 1127.01048 * float(np.log1p(hz / 700.0))
-
-
-@lru_cache(maxsize=4)
-def _mel_filters(bins: int) -> NDArray[np.float64]:
-    """HTK mel triangles `[fft bins, bins]` from 0 to 22050 Hz, straight on the mel axis, each summing to one."""
-    edges = np.linspace(0.0, _hz_to_mel(_TOP_HZ), bins + 2)
-    hz = np.linspace(0.0, AisfxFrontEnd.sample_rate / 2, _FRAME_SAMPLES // 2 + 1)
-    mel = 1127.01048 * np.log1p(hz / 700.0)[:, None]
-    rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return triangles / triangles.sum(axis=0)  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class AisfxFrontEnd(FrontEnd):
-    """Log of mel power as Essentia's MelBands gives it: 46 ms Hann windows every 23 ms, no level normalisation.
-
-    Digital silence is exactly zero, so padding with zeros is padding with silence.
-    """
-
-    name: ClassVar[str] = "aisfx"
-    sample_rate: ClassVar[int] = 44_100
-    max_seconds: ClassVar[float] = 60.0
-    hop_samples: ClassVar[int] = 1024
-
-    bins: int = 96
-
-    def num_frames(self, num_samples: int) -> int:
-        # The last frame is the first one whose centre lies at or beyond the end.
-        return -(-num_samples // self.hop_samples) + 1
-
-    def _spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        frames = self.num_frames(samples.size)
-        half = _FRAME_SAMPLES // 2  # frames are centred on multiples of the hop
-        padded = np.zeros((frames - 1) * self.hop_samples + _FRAME_SAMPLES, np.float64)
-        padded[half : half + samples.size] = samples
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _FRAME_SAMPLES)[:: self.hop_samples]
-        spectrum = np.fft.rfft(windows * np.hanning(_FRAME_SAMPLES), axis=-1)
-        power = spectrum.real**2 + spectrum.imag**2
-        bands = power @ _mel_filters(self.bins)
-        return (np.log10(1.0 + 10_000.0 * bands) / _LARGEST_LOG).astype(np.float32)
 
 
 class ConvBlock(nn.Module):
@@ -137,8 +85,6 @@ class AisfxAudioEncoder(AudioEncoder):
     """
 
     name: ClassVar[str] = "aisfx"
-    weight_file: ClassVar[str] = "model.safetensors"
-    weight_prefix: ClassVar[str] = ""
 
     def __init__(self, config: AisfxEncoderConfig) -> None:
         super().__init__()
@@ -147,11 +93,6 @@ class AisfxAudioEncoder(AudioEncoder):
         self.frames_per_second = AisfxFrontEnd.sample_rate / AisfxFrontEnd.hop_samples / _STRIDE
         self.dim = _BLOCK_CHANNELS[-1]
         self.num_layers = len(_BLOCK_CHANNELS) - 1
-
-    @classmethod
-    def checkpoint_config(cls, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`build`'s configuration for a converted folder with this config.json."""
-        return {"mel_bins": config["mel_bins"]}
 
     def train(self, mode: bool = True) -> AisfxAudioEncoder:
         super().train(mode)
@@ -203,3 +144,33 @@ class AisfxHeads(nn.Module):
 def build(config: Mapping[str, Any]) -> AisfxAudioEncoder:
     """A randomly initialised encoder with this architecture (`AisfxEncoderConfig` fields)."""
     return AisfxAudioEncoder(config_from(AisfxEncoderConfig, config))
+
+
+def read(checkpoint: Checkpoint) -> Read:
+    """The folder that `alm weights` makes; the heads lie in a file of their own."""
+    kept = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("embedding_net.")}
+    if not kept:
+        raise WeightsError(f"{checkpoint.path}: no tensor under `embedding_net.`; this is no aiSFX network")
+    unused = tuple(name for name in checkpoint.tensors if name not in kept)
+    return Read({"mel_bins": checkpoint.settings["mel_bins"]}, kept, unused)
+
+
+FAMILY = Family(
+    name="aisfx",
+    build=build,
+    front_end=lambda config: AisfxFrontEnd(config.get("mel_bins", 96)),
+    read=read,
+    sizes={"published": {"mel_bins": 96}},
+    lora_targets=(),
+    facts=Facts(
+        title="aiSFX",
+        paper="Ma and Lerch, ISMIR 2022",
+        home="the package aisfx 0.1.2",
+        hub=(),
+        licence_code="CC BY 4.0",
+        licence_weights="CC BY 4.0",
+        good_at="sound effects: what made the sound, in the categories of sound libraries",
+        proved_against="the network of the package aisfx 0.1.2, front end Essentia 2.1",
+        notes="All layers are on one time grid; there is no linear layer that LoRA could sit on.",
+    ),
+)

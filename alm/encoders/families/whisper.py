@@ -7,80 +7,22 @@ attention does not look at padding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import gelu
 from transformers import WhisperConfig
-from transformers.audio_utils import mel_filter_bank
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from alm.encoders.base import AudioEncoder, EncoderOutput, FrontEnd
-from alm.errors import ConfigError
-
-_FFT_SAMPLES = 400
-
-
-@lru_cache(maxsize=4)
-def _mel_filters(bins: int) -> NDArray[np.float64]:
-    """Slaney mel triangles `[fft bins, bins]` from 0 to 8 kHz."""
-    filters: NDArray[np.float64] = mel_filter_bank(
-        num_frequency_bins=_FFT_SAMPLES // 2 + 1,
-        num_mel_filters=bins,
-        min_frequency=0.0,
-        max_frequency=8000.0,
-        sampling_rate=WhisperFrontEnd.sample_rate,
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    return filters
-
-
-@dataclass(frozen=True)
-class WhisperFrontEnd(FrontEnd):
-    """Whisper's log-mel: 25 ms Hann windows every 10 ms, floor 8 decades under the clip's loudest cell.
-
-    A clip is followed by silence, as in Whisper's own 30 s input, so the frames equal the first frames of that input;
-    a started hop counts as a frame.
-    """
-
-    name: ClassVar[str] = "whisper"
-    sample_rate: ClassVar[int] = 16_000
-    max_seconds: ClassVar[float] = 30.0
-    hop_samples: ClassVar[int] = 160
-
-    bins: int = 80
-    """80, or 128 for large-v3 and turbo."""
-
-    def num_frames(self, num_samples: int) -> int:
-        return max(1, -(-num_samples // self.hop_samples))
-
-    def _spectrogram(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        frames, whole = self.num_frames(samples.size), int(self.max_seconds * self.sample_rate)
-        # Two windows of silence: no frame that is kept, or that the floor depends on, sees the mirrored end.
-        extended = np.zeros(min(whole, frames * self.hop_samples + 2 * _FFT_SAMPLES), np.float64)
-        extended[: samples.size] = samples
-        log_mel = self._log_mel(extended)
-        log_mel = np.maximum(log_mel, log_mel.max() - 8.0)
-        scaled: NDArray[np.float32] = ((log_mel[:frames] + 4.0) / 4.0).astype(np.float32)
-        return scaled
-
-    def _log_mel(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
-        """log10 of mel power `[frames, bins]` of a signal that is mirrored at both ends."""
-        padded = np.pad(samples, _FFT_SAMPLES // 2, mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SAMPLES)[:: self.hop_samples]
-        hann = np.hanning(_FFT_SAMPLES + 1)[:-1]  # periodic: the symmetric window one longer, less its last
-        spectrum = np.fft.rfft(windows[: samples.size // self.hop_samples] * hann, axis=-1)
-        power = spectrum.real**2 + spectrum.imag**2
-        return np.log10(np.maximum(power @ _mel_filters(self.bins), 1e-10))
+from alm.encoders.base import AudioEncoder, EncoderOutput, config_from
+from alm.encoders.family import Checkpoint, Facts, Family, Read
+from alm.encoders.front_ends.whisper import WhisperFrontEnd
+from alm.errors import ConfigError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -134,8 +76,6 @@ class WhisperAudioEncoder(AudioEncoder):
     """
 
     name: ClassVar[str] = "whisper"
-    weight_file: ClassVar[str] = "model.safetensors"
-    weight_prefix: ClassVar[str] = "model."
 
     def __init__(self, config: WhisperEncoderConfig) -> None:
         super().__init__()
@@ -144,11 +84,6 @@ class WhisperAudioEncoder(AudioEncoder):
         self.frames_per_second = 50.0
         self.dim = config.dim
         self.num_layers = config.num_layers
-
-    @classmethod
-    def checkpoint_config(cls, folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`build`'s configuration for a converted folder with this config.json."""
-        return dict(vars(WhisperEncoderConfig.from_checkpoint(config)))
 
     def forward(self, spectrogram: Tensor, mask: Tensor, layers: Sequence[int]) -> EncoderOutput:
         """See `AudioEncoder.forward`; `time = ceil(frames / 2)`, 20 ms each."""
@@ -179,6 +114,94 @@ class WhisperAudioEncoder(AudioEncoder):
 
 def build(config: Mapping[str, Any]) -> WhisperAudioEncoder:
     """A randomly initialised encoder with this architecture (`WhisperEncoderConfig` fields)."""
-    from alm.encoders.base import config_from
-
     return WhisperAudioEncoder(config_from(WhisperEncoderConfig, config))
+
+
+def read(checkpoint: Checkpoint) -> Read:
+    """OpenAI's own file (`dims`, `model_state_dict`) or a transformers folder; the decoder is left out."""
+    if "dims" in checkpoint.settings:
+        config = _of_openai(checkpoint.settings["dims"])
+        names = {name: _renamed(name) for name in checkpoint.tensors}
+    else:
+        config = WhisperEncoderConfig.from_checkpoint(checkpoint.settings)
+        names = {name: name.removeprefix("model.") for name in checkpoint.tensors}
+    kept = {new: checkpoint.tensors[old] for old, new in names.items() if new.startswith("encoder.")}
+    if not kept:
+        raise WeightsError(f"{checkpoint.path}: no tensor under `encoder.`; this is no Whisper with an encoder")
+    unused = tuple(old for old, new in names.items() if new not in kept)
+    return Read(dict(vars(config)), kept, unused)
+
+
+def _of_openai(dims: Mapping[str, Any]) -> WhisperEncoderConfig:
+    return WhisperEncoderConfig(
+        dims["n_audio_state"],
+        dims["n_audio_layer"],
+        dims["n_audio_head"],
+        4 * dims["n_audio_state"],
+        dims["n_mels"],
+        dims["n_audio_ctx"],
+    )
+
+
+_RENAMES = (
+    (r"\.blocks\.", ".layers."),
+    (r"\.attn\.query\.", ".self_attn.q_proj."),
+    (r"\.attn\.key\.", ".self_attn.k_proj."),
+    (r"\.attn\.value\.", ".self_attn.v_proj."),
+    (r"\.attn\.out\.", ".self_attn.out_proj."),
+    (r"\.attn_ln\.", ".self_attn_layer_norm."),
+    (r"\.mlp\.0\.", ".fc1."),
+    (r"\.mlp\.2\.", ".fc2."),
+    (r"\.mlp_ln\.", ".final_layer_norm."),
+    (r"^encoder\.ln_post\.", "encoder.layer_norm."),
+    (r"^encoder\.positional_embedding$", "encoder.embed_positions.weight"),
+)
+"""From OpenAI's names to transformers'."""
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _size(dim: int, layers: int, heads: int, bins: int = 80) -> dict[str, int]:
+    return {"dim": dim, "num_layers": layers, "num_heads": heads, "ffn_dim": 4 * dim, "mel_bins": bins}
+
+
+FAMILY = Family(
+    name="whisper",
+    build=build,
+    front_end=lambda config: WhisperFrontEnd(config.get("mel_bins", 80)),
+    read=read,
+    sizes={
+        "tiny": _size(384, 4, 6),
+        "base": _size(512, 6, 8),
+        "small": _size(768, 12, 12),
+        "medium": _size(1024, 24, 16),
+        "large-v2": _size(1280, 32, 20),
+        "large-v3": _size(1280, 32, 20, 128),
+        "large-v3-turbo": _size(1280, 32, 20, 128),
+    },
+    lora_targets=("q_proj", "v_proj"),
+    facts=Facts(
+        title="Whisper",
+        paper="Radford et al. 2022, arXiv 2212.04356",
+        home="github.com/openai/whisper",
+        hub=(
+            "openai/whisper-tiny",
+            "openai/whisper-base",
+            "openai/whisper-small",
+            "openai/whisper-medium",
+            "openai/whisper-large-v2",
+            "openai/whisper-large-v3",
+            "openai/whisper-large-v3-turbo",
+        ),
+        licence_code="MIT",
+        licence_weights="MIT (the hub's copies: Apache-2.0)",
+        good_at="speech and its content in many languages; middle layers carry sound events, too",
+        proved_against="transformers 5.19 `WhisperEncoder`, front end `WhisperFeatureExtractor`",
+        notes="The floor of the spectrogram lies 8 decades under the loudest cell of the clip. Shorter clips are not "
+        "padded to 30 s: positions are sliced, so features differ from those of a clip that silence follows.",
+    ),
+)

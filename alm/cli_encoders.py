@@ -1,0 +1,145 @@
+"""`alm encoders`: which encoders there are, what is known of one, its features of a recording, its conversion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alm.errors import ConfigError
+from alm.terminal import console, working, write_json
+
+if TYPE_CHECKING:
+    from alm.encoders import AudioEncoder
+
+app = typer.Typer(no_args_is_help=True, help="Audio encoders: list, describe, run and convert them.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Checkpoint = Annotated[
+    str, typer.Option(help="Repository on the hub, file of its authors, or folder. The embedded pair needs none.")
+]
+Size = Annotated[str, typer.Option(help="Published size, where the checkpoint does not say it; see `info`.")]
+_EMBEDDED = ("aisfx", "whisper")
+
+
+@app.command("list")
+def list_encoders(as_json: AsJson = False) -> None:
+    """List the families that a preset may name, with their published sizes."""
+    from alm.encoders import families, family, listing
+
+    if as_json:
+        write_json(listing.all_described(), indent=2)
+        return
+    for name in sorted(families.MODULES):
+        known = family(name)
+        typer.echo(f"{name:12} {known.facts.title}: {known.facts.good_at} [{', '.join(known.sizes)}]")
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Family, as `alm encoders list` shows it.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show source, licences, front end and sizes of one family."""
+    from alm.encoders import listing
+
+    found = listing.described(name)
+    if as_json:
+        write_json(found, indent=2)
+        return
+    for line in info_lines(found):
+        typer.echo(line)
+
+
+def info_lines(found: dict[str, Any]) -> list[str]:
+    """What `info` prints."""
+    facts = ("paper", "home", "licence_code", "licence_weights", "good_at", "proved_against", "notes")
+    lines = [found["title"], *(f"  {key.replace('_', ' ')}: {found[key]}" for key in facts if found[key])]
+    lines += [f"  hub: {', '.join(found['hub'])}"] * bool(found["hub"])
+    for size in found["sizes"]:
+        front_end = size["front_end"]
+        lines.append(
+            f"  {size['name']}: {size['parameters'] / 1e6:.1f} M parameters, layers 0..{size['layers']}, "
+            f"{size['features_per_second']:.4g} features a second x {size['dim']}, front end {front_end['name']} "
+            f"at {front_end['sample_rate']} Hz, at most {front_end['max_seconds']:g} s at once"
+        )
+    return lines
+
+
+@app.command()
+def features(
+    clip: Annotated[Path, typer.Argument(help="Audio file.", show_default=False)],
+    encoder: Annotated[str, typer.Option(help="Family; may be left out where the checkpoint says it.")] = "",
+    checkpoint: Checkpoint = "",
+    size: Size = "",
+    layers: Annotated[str, typer.Option(help="Layers, as in `4,8,12`; negative ones count from the last.")] = "-1",
+    window_seconds: Annotated[float, typer.Option(min=0.1, help="Longer recordings are cut into such windows.")] = 10.0,
+    out: Annotated[Path | None, typer.Option(help="Write features and times to this safetensors file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them into this PNG file.")] = None,
+) -> None:
+    """Hear a recording with one encoder and write its features with their times.
+
+    \b
+    alm encoders features dog.wav --encoder whisper --layers 2,4 --out dog.safetensors --plot dog.png
+    alm encoders features dog.wav --encoder beats --checkpoint BEATs_iter3.pt --layers 4,8,12
+    """
+    from alm.audio import load_audio
+    from alm.encoders import extraction
+
+    wanted = layer_numbers(layers)
+    recording = load_audio(clip)
+    with working("loading the encoder"):
+        module = _opened(encoder, checkpoint, size)
+    with working("listening"):
+        heard = extraction.extract(module, recording, wanted, window_seconds)
+    if out is not None:
+        heard.save(out, module.name, recording)
+    if plot is not None:
+        extraction.draw(heard, plot, f"{clip.name}, {module.name}")
+    for layer, values in zip(heard.layers, heard.features, strict=True):
+        count, dim = values.shape
+        typer.echo(f"layer {layer}: {count} features x {dim}, mean length {values.norm(dim=1).mean():.4g}")
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="Repository on the hub, file of its authors, or folder.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for config.json and model.safetensors.")],
+    encoder: Annotated[str, typer.Option(help="Family; may be left out where the checkpoint says it.")] = "",
+    size: Size = "",
+) -> None:
+    """Convert a checkpoint into safetensors; nothing that lies in it is run."""
+    from alm.encoders import convert as converted
+
+    with working("converting"):
+        made = converted(source, folder, encoder, size)
+    console().print(f"{made.name}: {sum(p.numel() for p in made.parameters()) / 1e6:.1f} M parameters in {folder}")
+
+
+def layer_numbers(text: str) -> list[int]:
+    """`4,8,-1` as numbers.
+
+    Raises:
+        ConfigError: something in it is no whole number.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--layers is {text!r}; write whole numbers with commas between, as in 4,8,12") from None
+
+
+def _opened(encoder: str, checkpoint: str, size: str) -> AudioEncoder:
+    """The encoder with its weights: those of the checkpoint, or the embedded ones."""
+    from alm.encoders import family, load, open_encoder
+
+    if checkpoint:
+        return open_encoder(checkpoint, encoder, size)
+    if encoder not in _EMBEDDED:
+        hub = family(encoder).facts.hub if encoder else ()
+        example = f", as in --checkpoint {hub[0]}" if hub else ""
+        raise ConfigError(f"{encoder or 'an encoder'} needs its weights: name a file, folder or repository{example}")
+    from alm.weights import ensure
+
+    folders = ensure("tiny")
+    return load(encoder, getattr(folders, encoder))

@@ -1,0 +1,120 @@
+"""From a file, folder or hub repository to an encoder with its weights, each tensor accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from alm.encoders.base import AudioEncoder, load_exactly
+from alm.encoders.checkpoints import open_checkpoint
+from alm.encoders.families import MODEL_TYPES, family
+from alm.encoders.families.aisfx import AisfxHeads
+from alm.encoders.family import Checkpoint, Read
+from alm.errors import ConfigError, WeightsError
+
+_REMEDY = "run `alm weights`"
+
+
+def open_encoder(source: str | Path, name: str = "", size: str = "") -> AudioEncoder:
+    """A pretrained encoder in float32, in evaluation mode, without gradients.
+
+    Args:
+        source: a repository on the hub, a file in the authors' own container, a transformers folder, or a folder that
+            `convert` wrote.
+        name: the family; needed unless the folder names it.
+        size: a published size whose fields replace what the checkpoint does not say (`Family.sizes`).
+
+    Raises:
+        ConfigError: the family or the size is not known.
+        WeightsError: the checkpoint is damaged, another family's, or of a variant that is not supported.
+    """
+    return _opened(source, name, size)[0]
+
+
+def convert(source: str | Path, folder: Path, name: str = "", size: str = "") -> AudioEncoder:
+    """Open as `open_encoder` does, and write config.json and model.safetensors, which it reads from then on.
+
+    Raises:
+        ConfigError, WeightsError: as `open_encoder`, or the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise WeightsError(f"{folder} is not empty; name a new folder")
+    encoder, config = _opened(source, name, size)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: tensor.detach().contiguous().clone() for key, tensor in encoder.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    text = json.dumps({"family": encoder.name, "config": config}, indent=1)
+    (folder / "config.json").write_text(text + "\n", "utf-8")
+    return encoder
+
+
+def checkpoint_config(name: str, folder: str | Path) -> dict[str, Any]:
+    """The configuration that `build` needs for the weights of a folder."""
+    return _read(name, open_checkpoint(folder)).config
+
+
+def load(name: str, folder: str | Path) -> AudioEncoder:
+    """A pretrained encoder in float32, in evaluation mode, without gradients.
+
+    Raises:
+        WeightsError: files are missing or damaged, or keys or shapes differ.
+    """
+    return open_encoder(folder, name)
+
+
+def load_heads(folder: Path) -> AisfxHeads:
+    """aiSFX's classifiers, in evaluation mode, without gradients. Raises as `load` does."""
+    path = Path(folder) / "config.json"
+    try:
+        libraries: dict[str, int] = json.loads(path.read_text("utf-8"))["libraries"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path}: no usable aisfx configuration ({error}); {_REMEDY}") from error
+    heads = AisfxHeads(libraries)
+    file = Path(folder) / "heads.safetensors"
+    load_exactly(heads, open_checkpoint(file).tensors, str(file))
+    return heads.eval().requires_grad_(False)
+
+
+def _opened(source: str | Path, name: str, size: str) -> tuple[AudioEncoder, dict[str, Any]]:
+    """An encoder and the configuration that it was built with."""
+    checkpoint = open_checkpoint(source)
+    chosen = name or _named(checkpoint)
+    read = _read(chosen, checkpoint)
+    config = {**read.config, **_size(chosen, size)}
+    encoder = family(chosen).build(config)
+    load_exactly(encoder, read.tensors, checkpoint.path)
+    return encoder.float().eval().requires_grad_(False), config
+
+
+def _read(name: str, checkpoint: Checkpoint) -> Read:
+    """What the checkpoint says; a folder that `convert` wrote says it in our own names already."""
+    known, settings = family(name), checkpoint.settings
+    if "config" in settings and "family" in settings:
+        if settings["family"] != name:
+            raise WeightsError(f"{checkpoint.path} holds the family {settings['family']!r}, not {name!r}")
+        return Read(dict(settings["config"]), dict(checkpoint.tensors))
+    try:
+        return known.read(checkpoint)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise WeightsError(
+            f"{checkpoint.path}: no usable {name} configuration in it or in config.json ({what}); {_REMEDY}"
+        ) from error
+
+
+def _named(checkpoint: Checkpoint) -> str:
+    found = str(checkpoint.settings.get("family") or "")
+    found = found or MODEL_TYPES.get(str(checkpoint.settings.get("model_type")), "")
+    if not found:
+        raise ConfigError(f"{checkpoint.path} does not say which encoder it is; name the family (`--encoder`)")
+    return found
+
+
+def _size(name: str, size: str) -> dict[str, Any]:
+    sizes = family(name).sizes
+    if size and size not in sizes:
+        raise ConfigError(f"{name} has no size {size!r}; there are {', '.join(sizes)}")
+    return dict(sizes[size]) if size else {}

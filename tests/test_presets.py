@@ -1,0 +1,61 @@
+"""Presets whose weights the user brings: their shapes hold together, and what is missing is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_model
+import torch
+
+import alm
+from alm import encoders, presets, weights
+from alm.configuration import AlmConfig
+from alm.errors import PresetError
+from alm.modeling import AudioHearing
+
+OWN = [name for name in presets.names() if presets.load_preset(name).weights == "own"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_their_shapes_hold_together(name: str) -> None:
+    model = dict(presets.load_preset(name).model)
+    if missing := sorted({e["family"] for e in model["encoders"].values()} - set(encoders.names())):
+        pytest.skip(f"no family {', '.join(missing)} yet")
+    made = {}
+    for key, settings in model.pop("encoders").items():
+        sizes = encoders.family(settings["family"]).sizes
+        size = next(iter(sizes.values()))
+        made[key] = {**settings, "config": {**size, **settings.get("config", {})}}
+    text = {**tiny_model.config().text_config.to_dict(), "num_hidden_layers": 16, "hidden_size": 64}
+    config = AlmConfig(text_config=text, encoders=made, **model)
+    with torch.device("meta"):
+        hearing = AudioHearing(config)
+    longest = max(encoders.front_end(e.family, e.config).max_seconds for e in config.encoder_configs.values())
+    assert config.window_seconds <= longest and config.windows_left(10**6) * config.tokens_per_window <= 4096
+    assert len(hearing.aligners) == len(config.branch_configs)
+
+
+def test_there_are_such_presets() -> None:
+    assert {"salmonn-like", "pal-like", "gama-like"} <= set(OWN)
+
+
+@pytest.mark.parametrize("parts", [None, {"language_model": "x"}, {"language_model": "x", "whisper": "y", "dog": "z"}])
+def test_missing_and_unknown_parts_are_named(parts: dict[str, str] | None) -> None:
+    with pytest.raises(PresetError, match="language_model, whisper, beats"):
+        alm.load("salmonn-like", parts=parts)
+    with pytest.raises(PresetError, match="has weights of its own"):
+        alm.load("tiny", parts={"language_model": "x"})
+
+
+@pytest.mark.weights
+def test_parts_that_the_user_brings_make_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, tiny = weights.ensure("tiny"), presets.load_preset("tiny")
+    monkeypatch.setattr(presets, "load_preset", lambda name: replace(tiny, weights="own"))
+    parts: dict[str, str | Path] = {"language_model": found.llm, "whisper": str(found.whisper), "aisfx": found.aisfx}
+    mine = alm.load("tiny", parts=parts, adapter=False)
+    assert mine.ears.transcriber is None
+    linear = mine.model.model.hearing.encoders["whisper"].state_dict()
+    plain = encoders.load("whisper", found.whisper).state_dict()
+    assert all(torch.equal(linear[k], plain[k]) for k in plain)
