@@ -22,7 +22,7 @@ from training.models import find_base, make_ear
 from training.objective import rng_for
 from training.run import Run, recordings
 
-pytestmark = [pytest.mark.slow, pytest.mark.weights]
+pytestmark = [pytest.mark.slow, pytest.mark.weights, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,9 @@ def test_lora_learns_on_quantised_weights_and_fits_the_plain_ones(
     assert layer.mlp.up_proj.weight.dtype in (torch.uint8, torch.int8), "control: the matrices are small"
     assert any(float(p.detach().abs().max()) > 0 for n, p in layer.named_parameters() if "lora_B" in n), "LoRA learned"
     write_adapter(config, tmp_path / "run", tmp_path / "adapter")
-    chat = alm.load("tiny", adapter=tmp_path / "adapter").conversation()
-    assert chat.ask("What is it?", audio=corpus[1] / "0.wav")
+    trained, plain = run.parts[0].state_dict(), alm.load("tiny", adapter=tmp_path / "adapter").model.state_dict()
+    factors = [n for n in trained if "lora_B" in n]
+    assert factors and all(torch.equal(trained[n].half().float(), plain[n].float()) for n in factors)
 
 
 def test_the_merged_folder_says_what_the_adapter_says(corpus: tuple[RunConfig, Path], tmp_path: Path) -> None:
