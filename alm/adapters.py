@@ -13,6 +13,7 @@ adapter was trained on.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -43,6 +44,8 @@ _HEARING_PREFIXES = (
     "model.hearing.tuning.",
     "model.fusion.",
 )
+ADAPTER_MARKS = (".lora_", ".ia3_", ".ln_tuning_layers.")
+"""Parts of names that tell peft's weights from the model's own."""
 _PEFT_PREFIX = "base_model.model."
 _SAMPLE = 64
 
@@ -83,7 +86,7 @@ def fingerprints(model: AlmForConditionalGeneration) -> dict[str, str]:
 def _fingerprint(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.named_parameters()):
-        if ".lora_" in name:
+        if any(mark in name for mark in ADAPTER_MARKS):
             continue
         if not tensor.is_floating_point():
             return ""
@@ -159,24 +162,21 @@ def load_adapter(model: AlmForConditionalGeneration, folder: str | Path, further
 
 
 def merged(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
-    """The same model with its LoRA worked into the language model's weights; all other weights are shared.
+    """The same model with LoRA and other adapters of peft worked into the weights; all other weights are shared.
 
     What comes out is a plain checkpoint for `save_pretrained`. It cannot switch LoRA off for turns without audio
     (`lora_on_text_only`) any more.
 
     Raises:
-        CheckpointError: the weights under LoRA are quantised.
+        CheckpointError: the weights under an adapter are quantised.
     """
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    state = {n.replace(".base_layer.", "."): t for n, t in model.state_dict().items() if ".lora_" not in n}
+    own = {n: t for n, t in model.state_dict().items() if not any(mark in n for mark in ADAPTER_MARKS)}
+    state = {n.replace(".base_layer.", "."): t for n, t in own.items()}
     for name, module in model.named_modules():
-        if isinstance(module, LoraLayer) and NAME in module.lora_A:
-            weight: Tensor = state[f"{name}.weight"]
-            if not weight.is_floating_point():
-                raise CheckpointError(f"{name} is quantised; load the model without quantisation to merge its LoRA")
-            delta = module.get_delta_weight(NAME)
-            state[f"{name}.weight"] = (weight.float() + delta.float()).to(weight.dtype)
+        if isinstance(module, BaseTunerLayer):
+            state.update({f"{name}.{n}": t for n, t in _merged_weights(module, name).items()})
     with torch.device("meta"):
         plain = AlmForConditionalGeneration(model.config)
     plain.load_state_dict(state, assign=True)
@@ -184,6 +184,21 @@ def merged(model: AlmForConditionalGeneration) -> AlmForConditionalGeneration:
     plain.generation_config = model.generation_config
     plain.eval()
     return plain
+
+
+def _merged_weights(module: Any, name: str) -> dict[str, Tensor]:
+    """Weights of an adapted layer with what its adapter adds; nothing where no adapter is."""
+    from peft.tuners.lora import LoraLayer
+
+    weight: Tensor = module.get_base_layer().weight
+    if not weight.is_floating_point():
+        raise CheckpointError(f"{name} is quantised; load the model without quantisation to merge its LoRA")
+    if isinstance(module, LoraLayer) and NAME in module.lora_A and not module.lora_variant:
+        return {"weight": (weight.float() + module.get_delta_weight(NAME).float()).to(weight.dtype)}
+    alone = copy.deepcopy(module)
+    alone.enable_adapters(True)
+    alone.merge(safe_merge=True)
+    return dict(alone.get_base_layer().state_dict())
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -54,14 +54,18 @@ def build_model(
     encoder_folders: Mapping[str, str | Path],
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    quantisation: Any = None,
 ) -> AlmForConditionalGeneration:
     """A model with pretrained language model and encoders, and a fresh aligner; frozen, in evaluation mode.
 
     The big parts are made without memory and then filled, so that the peak stays near the size of the weights.
+
+    Args:
+        quantisation: of the language model's matrices, as `from_pretrained` takes it (a `BitsAndBytesConfig`).
     """
     with torch.device("meta"):
         model = AlmForConditionalGeneration(config)
-    base = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
+    base = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype, quantization_config=quantisation)
     model.model.language_model, model.lm_head = base.model, base.lm_head
     model.model.hearing, model.model.fusion = AudioHearing(config), FusedDecoder(config)
     for name, settings in config.encoder_configs.items():

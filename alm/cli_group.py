@@ -20,7 +20,7 @@ from alm.terminal import printable
 
 ENTRY_POINT_GROUP = "alm.commands"
 #: Commands of this distribution's own folders: asked for without being installed, they deserve a remedy.
-_OWN_COMMANDS = ("batch", "chat", "data", "eval", "train")
+_OWN_COMMANDS = ("batch", "chat", "data", "eval", "export", "train")
 _DEBUG_FLAG = "--debug"
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 

@@ -179,7 +179,7 @@ class AlignObjective:
         if "aligner" in self.stage.train:
             for index, (branch, aligner) in enumerate(zip(hearing.branches, hearing.aligners, strict=True)):
                 tokens = self.processes.divided(aligner, {n: heard[n] for n in branch.encoders})
-                own = self._align_loss(tokens, self.targets[index], batch)
+                own = self._branch_losses(index, tokens, heard, batch)
                 total = total + sum(own.values())
                 parts.update({f"{k}_{index}" if index else k: float(v.detach()) for k, v in own.items()})
         if hearing.tag_head is not None and "tag_head" in self.stage.train:
@@ -187,6 +187,10 @@ class AlignObjective:
             total = total + tags
             parts["tags"] = float(tags.detach())
         return total / self.processes.world, parts
+
+    def _branch_losses(self, index: int, tokens: Tensor, heard: dict[str, Heard], batch: Batch) -> dict[str, Tensor]:
+        """Losses of one branch's tokens, by name; `heard` is what they were made from."""
+        return self._align_loss(tokens, self.targets[index], batch)
 
     def _align_loss(self, tokens: Tensor, targets: Targets, batch: Batch) -> dict[str, Tensor]:
         mean, each = centred(tokens, targets)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alm.errors import AlmError
+from alm.errors import AlmError, ConfigError
 
 CONFIG_ENDINGS = (".yaml", ".yml", ".json")
 
@@ -186,13 +186,20 @@ def export(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     adapter: Annotated[Path, typer.Argument(help="Folder to write.")],
     stage: Annotated[str | None, typer.Option(help="After this stage instead of the last finished one.")] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="One plain checkpoint for transformers and vLLM instead of an adapter.")
+    ] = False,
 ) -> None:
-    """Write the trained adapter."""
+    """Write what was trained: an adapter for `alm.load`, or one merged checkpoint for `from_pretrained`."""
     from training.config import RunConfig, build
-    from training.export import write_adapter
+    from training.export import write_adapter, write_merged
 
-    values: dict[str, Any] = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    size = write_adapter(build(RunConfig, values, str(run_folder / "config.json")), run_folder, adapter, stage)
+    file = run_folder / "config.json"
+    if not file.is_file():
+        raise ConfigError(f"{file} is not there; name the folder of a run")
+    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    write = write_merged if merge else write_adapter
+    size = write(build(RunConfig, values, str(file)), run_folder, adapter, stage)
     _say(f"{adapter}: {size / 2**20:.1f} MiB")
 
 
@@ -210,6 +217,28 @@ def average(
 
     write_average(first, second, share, out)
     _say(f"{out}: {share:g} of {second}, {1 - share:g} of {first}")
+
+
+@app.command()
+def prefer(
+    records: Annotated[list[Path], typer.Argument(help="Record files: questions with options, or of yes and no.")],
+    adapter: Annotated[Path, typer.Option(help="Adapter to go on from.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-5,
+    beta: Annotated[float, typer.Option(help="How dear it is to leave the first answers.")] = 0.1,
+) -> None:
+    """Prefer right answers to wrong ones (DPO, by TRL)."""
+    from data_prep.records import read_records
+    from training.preferences import PreferSettings, prefer_adapter, preferences
+
+    if (out / "adapter").exists():
+        raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
+    pairs = preferences(r for file in records for r in read_records(file))
+    _say(f"{len(pairs)} pairs of a right and a wrong answer")
+    last = prefer_adapter(adapter, pairs, PreferSettings(steps, batch, lr, beta), out)
+    _say(f"{out / 'adapter'}: right over wrong in {float(last['rewards/accuracies']):.0%} of the last pairs")
 
 
 @app.command()

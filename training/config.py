@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alm.errors import ConfigError
+from training.losses import LOSSES
 
 T = TypeVar("T")
 
 KINDS = ("align", "language")
-GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder")
+GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder", "encoder_adapter")
 """Names of what may be trained; see `training.groups`."""
 PRECISIONS = ("fp32", "bf16", "auto")
 ATTENTIONS = ("sdpa", "eager")
 SCHEDULES = ("cosine", "linear", "constant")
 DRAWS = ("tasks", "rows")
 CURVES = ("none", "tensorboard")
+QUANTISATIONS = ("none", "nf4", "int8")
+ENCODER_METHODS = ("none", "lora", "dora", "ia3", "norms")
+HEARD_ANEW = frozenset({"encoder", "encoder_adapter"})
+"""Groups whose training makes cached features out of date."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,28 @@ class LoraSettings:
     """Linear layers of each decoder layer that get factors, by the last part of their names."""
     from_start_layer: bool = True
     """Only layers that meet the audio."""
+    dora: bool = False
+    """A learned length for every row of the weights besides (DoRA, arXiv 2402.09353)."""
+
+
+@dataclass(frozen=True)
+class EncoderAdapters:
+    """Small weights in frozen encoders, by peft; they learn in stages that train `encoder_adapter`."""
+
+    method: str = "none"
+    """`lora`, `dora`, `ia3` (a factor for each output of the targets) or `norms` (copies of the normalising layers)."""
+    encoders: tuple[str, ...] = ("whisper",)
+    """Names of the encoders that get them."""
+    rank: int = 12
+    """Of LoRA and DoRA; PETL-AST's reduction of 64 for a width of 768."""
+    alpha: int = 8
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """Last parts of the names of the layers that get them."""
+
+    def __post_init__(self) -> None:
+        if self.method not in ENCODER_METHODS:
+            allowed = ", ".join(ENCODER_METHODS)
+            raise ConfigError(f"encoder_adapters: method is {self.method!r}; it must be one of {allowed}")
 
 
 @dataclass(frozen=True)
@@ -168,6 +195,8 @@ class StageConfig:
     """At most so many tokens a step, counted with padding (estimated from the rows' letters and windows); 0: any."""
     batch_seconds: float = 0.0
     """At most so many seconds of audio a step, counted with padding; 0: any."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Losses of a stage `align` with their weights (`training.losses`); empty: `class`, `class_best`, `caption`."""
     questions_together: int = 1
     """Up to so many questions of a batch are about one recording, which is then read once for all of them."""
     tasks: Mapping[str, float] = field(default_factory=dict)
@@ -176,6 +205,11 @@ class StageConfig:
     draw: str = "tasks"
     """`tasks`: a task by its weight, then a row of it; `rows`: all rows of the mix in random order, as published
     curricula do, a task's weight being how often its rows come."""
+    accumulate: int = 1
+    """Parts that a batch is worked through in, one after the other: the same step in less memory (kind `language`).
+    Noise and dropout are drawn for each part."""
+    gradient_checkpointing: bool = False
+    """The backward pass computes layers of the language model again instead of keeping what they computed."""
     warmup_steps: int = 20
     """The rate rises linearly over so many steps."""
     weight_decay: float = 0.01
@@ -202,7 +236,21 @@ class StageConfig:
             raise ConfigError(f"stage {self.name}: no group {unknown[0]!r}; groups are {', '.join(GROUPS)}")
         if missing := sorted(set(self.train) - set(self.lr)):
             raise ConfigError(f"stage {self.name}: lr has no value for {', '.join(missing)}")
-        for name in ("batch_size", "questions_together", "eval_every_steps"):
+        if unknown := sorted(set(self.losses) - set(LOSSES)):
+            raise ConfigError(f"stage {self.name}: no loss {unknown[0]!r}; losses are {', '.join(LOSSES)}")
+        if self.losses and (self.kind != "align" or "aligner" not in self.train):
+            raise ConfigError(f"stage {self.name}: losses are for a stage of kind align that trains the aligner")
+        if self.kind == "align" and self.accumulate > 1:
+            raise ConfigError(
+                f"stage {self.name}: accumulate is {self.accumulate}, but losses of kind align compare the recordings "
+                "of a batch with each other; use a smaller batch_size"
+            )
+        if self.kind == "align" and (heard := sorted(HEARD_ANEW & set(self.train))):
+            raise ConfigError(
+                f"stage {self.name}: a stage of kind align reads cached features and cannot train {heard[0]}; "
+                "train it in a stage of kind language"
+            )
+        for name in ("batch_size", "questions_together", "eval_every_steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
         self._check_length()
@@ -269,6 +317,9 @@ class RunConfig:
     """Language model and encoders other than the preset's."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """LoRA on the language model."""
+    encoder_adapters: EncoderAdapters = field(default_factory=EncoderAdapters)
+    quantise: str = "none"
+    """`nf4` (4 bits, QLoRA) or `int8`: the language model's frozen matrices, by bitsandbytes."""
     seed: int = 1
     """Every random number of the run depends on it."""
     threads: int = 2
@@ -296,9 +347,32 @@ class RunConfig:
             raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
         if self.attention not in ATTENTIONS:
             raise ConfigError(f"attention is {self.attention!r}; it must be one of {', '.join(ATTENTIONS)}")
+        if self.quantise not in QUANTISATIONS:
+            raise ConfigError(f"quantise is {self.quantise!r}; it must be one of {', '.join(QUANTISATIONS)}")
+        self._check_groups()
         names = [s.name for s in self.stages]
         if len(set(names)) != len(names):
             raise ConfigError(f"two stages have one name: {', '.join(names)}")
+
+    def _check_groups(self) -> None:
+        """What stages train has to be there, and must not be undone by what comes later."""
+        changed = ""
+        for stage in self.stages:
+            if "llm" in stage.train and self.quantise != "none":
+                raise ConfigError(f"stage {stage.name} trains llm, which is {self.quantise}; train lora instead")
+            if "encoder_adapter" in stage.train and self.encoder_adapters.method == "none":
+                raise ConfigError(f"stage {stage.name} trains encoder_adapter; give encoder_adapters a method")
+            if stage.kind == "align" and changed:
+                raise ConfigError(
+                    f"stage {stage.name} reads cached features, which are out of date after stage {changed}; "
+                    "put it before that one"
+                )
+            changed = stage.name if HEARD_ANEW & set(stage.train) else changed
+
+    def hears_anew(self, stage: StageConfig) -> bool:
+        """Whether the encoders take part in a stage, because it or one before it changes them."""
+        so_far = self.stages[: [s.name for s in self.stages].index(stage.name) + 1]
+        return any(HEARD_ANEW & set(s.train) for s in so_far)
 
     def stage(self, name: str) -> StageConfig:
         """The stage of that name; `ConfigError` when there is none."""

@@ -4,43 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from alm.adapters import TRAINED_ON, save_adapter
+from alm.adapters import TRAINED_ON, merged, save_adapter
 from alm.errors import CheckpointError
 from training import checkpoint
-from training.atomic import is_whole, whole_file
+from training.atomic import is_whole, whole_file, write_json
 from training.config import DataConfig, RunConfig
 from training.run import Run, recordings
 
 LARGEST_BYTES = 40 * 2**20
 HASH_DIGITS = 16
+MERGED = "alm_training.json"
+"""What the training of a merged checkpoint was."""
 PACKAGES = ("torch", "transformers", "peft", "safetensors")
+
+
+NOT_IN_ADAPTERS = ("llm", "encoder", "encoder_adapter")
+"""Groups that an adapter folder has no place for; `encoder` is in it where an encoder's `tune` says how it learns."""
 
 
 def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | None = None) -> int:
     """Export the weights after a stage (the last finished one); gives the adapter's size in bytes.
 
     Raises:
-        CheckpointError: the run has no such finished stage, or the adapter is larger than 40 MiB.
+        CheckpointError: the run has no such finished stage, it trained what an adapter does not hold, or the adapter is
+            larger than 40 MiB.
     """
-    run = Run(config, folder, lambda text: None)
-    done = [s.name for s in config.stages if is_whole(folder / "stages" / s.name)]
-    chosen = stage or (done[-1] if done else "")
-    if chosen not in done:
-        named = ", ".join(done) or "none"
-        raise CheckpointError(f"{folder}: stage {chosen!r} is not finished; finished are: {named}")
-    model = run.parts[0]
-    checkpoint.load_weights(folder, chosen, model)
+    run, done = _finished(config, folder, stage)
+    held = {"encoder"} if any(e.tune != "frozen" for e in run.parts[0].config.encoder_configs.values()) else set()
+    for name in done:
+        if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS and g not in held]:
+            raise CheckpointError(f"stage {name} trained {lost[0]}, which no adapter holds; export with --merge")
     write_trained_on(config.data, adapter)
-    size = save_adapter(model, adapter, summary(config, folder, done[: done.index(chosen) + 1]))
+    size = save_adapter(run.parts[0], adapter, summary(config, folder, done))
     if size > LARGEST_BYTES:
         raise CheckpointError(
             f"{adapter} is {size / 2**20:.1f} MiB; the limit is 40. Use a smaller lora.rank or aligner"
         )
     return size
+
+
+def write_merged(config: RunConfig, folder: Path, out: Path, stage: str | None = None) -> int:
+    """Export one plain checkpoint with everything merged, for `from_pretrained` and vLLM; gives its size in bytes.
+
+    Raises:
+        CheckpointError: the run has no such finished stage, or `out` holds files already.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise CheckpointError(f"{out} holds files; give a new or empty folder")
+    run, done = _finished(config, folder, stage)
+    model, processor = run.parts
+    merged(model).save_pretrained(out)
+    processor.save_pretrained(out)
+    write_trained_on(config.data, out)
+    write_json(out / MERGED, {"training": summary(config, folder, done)})
+    return sum(p.stat().st_size for p in out.iterdir())
+
+
+def _finished(config: RunConfig, folder: Path, stage: str | None) -> tuple[Run, list[str]]:
+    """A run whose model is as it was after a stage, and the stages up to that one.
+
+    What was trained on quantised weights is put on the plain ones: adapters fit both, and those alone can be merged.
+    """
+    run = Run(replace(config, quantise="none"), folder, lambda text: None)
+    done = [s.name for s in config.stages if is_whole(folder / "stages" / s.name)]
+    chosen = stage or (done[-1] if done else "")
+    if chosen not in done:
+        named = ", ".join(done) or "none"
+        raise CheckpointError(f"{folder}: stage {chosen!r} is not finished; finished are: {named}")
+    checkpoint.load_weights(folder, chosen, run.parts[0])
+    return run, done[: done.index(chosen) + 1]
 
 
 def write_trained_on(data: DataConfig, adapter: Path) -> int:
@@ -49,13 +86,14 @@ def write_trained_on(data: DataConfig, adapter: Path) -> int:
     An evaluation tells by it which of its recordings the model has seen.
     """
     paths = {p for group in recordings(data, ("train",)) for p in group if p.is_file()}
-    found = sorted({_sha256(p)[:HASH_DIGITS] for p in paths})
+    found = sorted({file_sha256(p)[:HASH_DIGITS] for p in paths})
     with whole_file(adapter / TRAINED_ON) as place:
         place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")
     return len(found)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

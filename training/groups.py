@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alm.adapters import ADAPTER_MARKS
+from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
-from training.config import GROUPS, LoraSettings, StageConfig
+from training.config import GROUPS, EncoderAdapters, LoraSettings, StageConfig
+
+ENCODER_ADAPTER = "encoder"
+"""Name of the encoders' adapters; the language model's has another, so that one can be told from the other."""
 
 _PREFIXES = (
     ("encoder", "model.hearing.encoders."),
@@ -23,8 +29,8 @@ _PREFIXES = (
 
 def group_of(name: str) -> str:
     """The group of a parameter of [`AlmForConditionalGeneration`]."""
-    if ".lora_" in name:
-        return "lora"
+    if any(mark in name for mark in ADAPTER_MARKS):
+        return "encoder_adapter" if name.startswith(_PREFIXES[0][1]) else "lora"
     return next((group for group, prefix in _PREFIXES if name.startswith(prefix)), "llm")
 
 
@@ -42,11 +48,62 @@ def add_lora(model: AlmForConditionalGeneration, settings: LoraSettings) -> None
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
+            use_dora=settings.dora,
             target_modules=rf"model\.language_model\.layers\.({numbers})\..*\.({names})",
         )
     )
     model.train(model.training)  # new layers come with their dropout on
     model.requires_grad_(False)
+
+
+def add_encoder_adapters(model: AlmForConditionalGeneration, settings: EncoderAdapters) -> None:
+    """Put small weights into encoders; they start as the identity.
+
+    Raises:
+        ConfigError: the model has no such encoder, or the encoder no such layers.
+    """
+    if settings.method == "none":
+        return
+    from peft import inject_adapter_in_model
+
+    encoders = model.model.hearing.encoders
+    for name in settings.encoders:
+        if name not in encoders:
+            raise ConfigError(f"encoder_adapters: no encoder {name!r}; the model has {', '.join(encoders)}")
+        wanted = _adapted_layers(encoders[name], settings)
+        if not wanted:
+            named = "normalising layers" if settings.method == "norms" else f"layers {', '.join(settings.targets)}"
+            raise ConfigError(f"encoder_adapters: encoder {name} has no {named}; name others in `targets`")
+        inject_adapter_in_model(_adapter_config(settings, wanted), encoders[name], adapter_name=ENCODER_ADAPTER)
+    model.train(model.training)
+    model.requires_grad_(False)
+
+
+def _adapted_layers(encoder: nn.Module, settings: EncoderAdapters) -> list[str]:
+    if settings.method == "norms":
+        return [n for n, m in encoder.named_modules() if isinstance(m, nn.LayerNorm)]
+    return [n for n, _ in encoder.named_modules() if n.rpartition(".")[2] in settings.targets]
+
+
+def _adapter_config(settings: EncoderAdapters, wanted: list[str]) -> Any:
+    from peft import IA3Config, LNTuningConfig, LoraConfig
+
+    if settings.method == "norms":
+        return LNTuningConfig(target_modules=wanted)
+    if settings.method == "ia3":
+        return IA3Config(target_modules=wanted, feedforward_modules=[])
+    return LoraConfig(
+        r=settings.rank, lora_alpha=settings.alpha, target_modules=wanted, use_dora=settings.method == "dora"
+    )
+
+
+def switch_lora(model: AlmForConditionalGeneration, on: bool) -> None:
+    """The language model's LoRA on or off; adapters of encoders stay as they are."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.model.language_model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.enable_adapters(on)
 
 
 def trainable(model: nn.Module, groups: Iterable[str]) -> dict[str, nn.Parameter]:
@@ -64,9 +121,10 @@ def set_trainable(model: AlmForConditionalGeneration, groups: Iterable[str]) -> 
     for module in model.modules():
         if module is not model and _learns_all(module):
             module.train()
-        elif any(p.requires_grad for n, p in module.named_parameters() if n.startswith("lora_")):
+        elif any(p.requires_grad for n, p in module.named_parameters() if n.startswith(("lora_", "ia3_"))):
             module.training = True
-            module.get_submodule("lora_dropout").train()  # peft keeps it beside the factors
+            if hasattr(module, "lora_dropout"):
+                module.get_submodule("lora_dropout").train()  # peft keeps it beside the factors
     return chosen
 
 

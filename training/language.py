@@ -20,6 +20,7 @@ from training.mixing import planned
 from training.objective import rng_for
 from training.placing import moved
 from training.processes import Processes
+from training.recomputing import ReplayCache
 from training.rows import Batch, Collator, Row, by_task, rounded, with_noise
 from training.shares import answer_weight, share
 
@@ -49,6 +50,14 @@ class LanguageObjective:
         self.stage = replace(stage, steps=len(self.batches), epochs=0.0)
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
 
+    @property
+    def audio_token_id(self) -> int:
+        return self.model.config.audio_token_id
+
+    @property
+    def tokens_per_window(self) -> int:
+        return self.model.config.tokens_per_window
+
     def batch(self, step: int) -> Batch:
         rng = rng_for(self.seed, self.stage.name, step)
         bundles = [[self.train[i] for i in b] for b in self.batches[step]]
@@ -67,7 +76,7 @@ class LanguageObjective:
         return loss, parts
 
     def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        return token_losses(self.model, batch, noise)
+        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -119,15 +128,16 @@ class LanguageObjective:
 
 
 def token_losses(
-    model: AlmForConditionalGeneration, batch: Batch, noise: float = 0.0
+    model: AlmForConditionalGeneration, batch: Batch, noise: float = 0.0, checkpointing: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
 
     What the rows of a bundle share is read once; each question goes on from a copy of its keys and values, through
     which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
-    costs as much as words. Equal to reading every row whole.
+    costs as much as words. Equal to reading every row whole. With `checkpointing`, layers may compute twice
+    (`training.recomputing`).
     """
-    cache = FusionCache()
+    cache = ReplayCache() if checkpointing else FusionCache()
     model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
     most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
     parts = [_following(model, batch, cache, rows) for rows in batch.alike(most)]

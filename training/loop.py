@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from alm.errors import AlmError
 from training import checkpoint
+from training.accumulating import pieces
 from training.checkpoint import Progress
 from training.config import StageConfig
 from training.groups import optimizer_groups
@@ -185,23 +186,31 @@ class Stage:
         torch.manual_seed(seed_for(self.seed, self.config.name, step))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate(step, self.config)
-        with self._precision():
-            loss, parts = self.objective.loss(batch)
-        value, parts = self._added_up(loss, parts)
-        if not math.isfinite(value):
-            raise TrainingError(f"stage {self.config.name}, step {step}: the loss is {value}; lower lr or grad_clip")
-        loss.backward()
+        parts: dict[str, float] = {}
+        for piece, share in pieces(self.objective, batch, self.config.accumulate):
+            for name, value in self._backward(step, piece, share).items():
+                parts[name] = parts.get(name, 0.0) + share * value
         every = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.processes.add_gradients(every)
         norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
         if not math.isfinite(norm):
             raise TrainingError(
-                f"stage {self.config.name}, step {step}: the loss is {value:g}, but its gradient is {norm}; try "
-                "`attention: eager` or `precision: fp32`"
+                f"stage {self.config.name}, step {step}: the loss is {parts['loss']:g}, but its gradient is {norm}; "
+                "try `attention: eager` or `precision: fp32`"
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return {"loss": value, "norm": norm, **parts}
+        return {"loss": parts.pop("loss"), "norm": norm, **parts}
+
+    def _backward(self, step: int, batch: Any, share: float) -> dict[str, float]:
+        """Add the gradient of a batch that is so much of the step's; gives the loss and its parts."""
+        with self._precision():
+            loss, parts = self.objective.loss(batch)
+        value, parts = self._added_up(loss, parts)
+        if not math.isfinite(value):
+            raise TrainingError(f"stage {self.config.name}, step {step}: the loss is {value}; lower lr or grad_clip")
+        (loss * share).backward()
+        return {"loss": value, **parts}
 
     def _added_up(self, loss: Tensor, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
         """The loss of all processes together, and the mean of what it is made of."""

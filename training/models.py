@@ -74,9 +74,36 @@ def _without_tags(branch: dict[str, Any]) -> dict[str, Any]:
 def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
     """A frozen model with a fresh aligner (seeded), and its processor."""
     torch.manual_seed(config.seed)
-    model = build_model(settings, base.llm, base.encoders, config.device)
+    quantisation = quantised(config.quantise, config.precision)
+    model = build_model(settings, base.llm, base.encoders, config.device, quantisation=quantisation)
+    for module in model.modules():
+        keep_for_training(module)
     model.model.language_model.set_attn_implementation(config.attention)
     return model, build_processor(settings, load_tokenizer(base.llm), base.audio_token)
+
+
+def keep_for_training(module: nn.Module) -> None:
+    """Forbid bitsandbytes to repack a 4-bit matrix for inference.
+
+    On CPUs with AVX-512 it does so at the first pass without gradients, and what passes through the matrix afterwards
+    has no way back: everything below learns nothing, without an error.
+    """
+    if hasattr(module, "support_avx512bf16_for_cpu"):
+        setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - an attribute of one class alone
+
+
+def quantised(kind: str, precision: str) -> Any:
+    """How bitsandbytes keeps frozen matrices: as QLoRA does (4-bit normal floats, quantised scales), or in int8."""
+    if kind == "none":
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    products = torch.bfloat16 if precision == "bf16" else torch.float32
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=products
+    )
 
 
 @dataclass

@@ -306,7 +306,7 @@ class Collator:
             labels[index, : len(own)] = own.masked_fill(~torch.tensor(item.answer[n:]), -100)
         firsts = [b[0] for b in bundles]
         heard, inputs = self._audio(firsts)
-        inputs |= self._questions(firsts) if self.question_aware and heard else {}
+        inputs |= self._questions(firsts) if self.question_aware and "audio_windows" in inputs else {}
         answers = (labels != -100).sum(1).clamp_min(1)
         inputs |= {"input_ids": shared, "attention_mask": shared_mask}
         whole = torch.cat([shared_mask[owner], mask], dim=1)
@@ -354,7 +354,7 @@ class Collator:
     def audio_inputs(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """What the model takes of the rows' recordings, and of their questions if the aligner reads them."""
         heard, inputs = self._audio(rows)
-        asked = self._questions(rows) if self.question_aware and heard else {}
+        asked = self._questions(rows) if self.question_aware and "audio_windows" in inputs else {}
         return {**inputs, **as_inputs(heard), **asked}
 
     def _questions(self, rows: Sequence[Row]) -> dict[str, Tensor]:

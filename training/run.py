@@ -28,7 +28,15 @@ from training.calibrate import calibrate
 from training.config import DataConfig, RunConfig, StageConfig
 from training.curves import draw
 from training.features import FeatureCache
-from training.groups import add_lora, learned_state, load_learned, narrow_frozen, set_trainable
+from training.groups import (
+    add_encoder_adapters,
+    add_lora,
+    learned_state,
+    load_learned,
+    narrow_frozen,
+    set_trainable,
+    switch_lora,
+)
 from training.knowledge import (
     Blend,
     fold_of,
@@ -43,12 +51,15 @@ from training.knowledge import (
     train_heads,
 )
 from training.language import LanguageObjective
+from training.listening import ListeningCollator
 from training.live import LiveFeatures
 from training.loop import Listener, Log, Stage, Stop
 from training.models import Base, find_base, make_ear, make_model, model_config
 from training.objective import Objective
+from training.pairs import PairObjective
 from training.precision import settled
 from training.processes import Processes
+from training.recomputing import recompute
 from training.rows import Collator, Knowledge, Row, load_rows, rows_of
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 
@@ -166,6 +177,7 @@ class Run:
         model, processor = make_model(self.config, self.base, settings)
         torch.manual_seed(self.config.seed)
         add_lora(model, self.config.lora)
+        add_encoder_adapters(model, self.config.encoder_adapters)
         return model, processor
 
     @cached_property
@@ -263,12 +275,12 @@ class Run:
             found[index] = Targets(**load_file(file))
         return found
 
-    def collator(self, knowledge: Knowledge) -> Collator:
-        """Rows to batches, with this knowledge of recordings."""
-        return self.collator_of(*self.parts, knowledge)
+    def collator(self, knowledge: Knowledge, anew: bool = False) -> Collator:
+        """Rows to batches, with this knowledge of recordings; with `anew`, the encoders hear them in the step."""
+        return self.collator_of(*self.parts, knowledge, anew)
 
     def collator_of(
-        self, model: AlmForConditionalGeneration, processor: AlmProcessor, knowledge: Knowledge
+        self, model: AlmForConditionalGeneration, processor: AlmProcessor, knowledge: Knowledge, anew: bool = False
     ) -> Collator:
         """The same for any model of this run's shape.
 
@@ -278,23 +290,29 @@ class Run:
         aware = any(b.aligner.question_aware for b in model.config.branch_configs)
         if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
             raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
-        return Collator(processor, self.cache, knowledge, self.base.system, aware)
+        kind = ListeningCollator if anew else Collator
+        return kind(processor, self.cache, knowledge, self.base.system, aware)
 
     def objective(self, stage: StageConfig) -> Objective:
         """The loss of a stage."""
-        model = self.parts[0]
+        model, processor = self.parts
         if stage.kind == "language":
-            rows, collator = self.rows_of(stage), self.collator(self.knowledge())
+            rows, collator = self.rows_of(stage), self.collator(self.knowledge(), self.config.hears_anew(stage))
             return LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
-        captions = sorted({s.caption for s in self.sounds if s.split == "train" and s.single and s.classes})
+        told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
+        captions = sorted({s.caption for s in told})
         info = read_classes(Path(self.config.data.classes))
         index = {c: i for i, c in enumerate(captions)}
         targets = self.targets(captions)
         self.cache.reload()
-        objective = AlignObjective(
-            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed,
-            self.processes,
+        if stage.losses and self.processes.world > 1:
+            raise ConfigError(f"stage {stage.name}: losses compare the recordings of a whole batch; use one process")
+        given = (
+            model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed, self.processes
         )  # fmt: skip
+        objective = (
+            PairObjective(*given, tokenizer=processor.tokenizer) if stage.losses else AlignObjective(*given)
+        )
         self.say(
             f"{len(objective.train)} training sounds of {len(self.labels)} classes, {len(objective.dev)} to validate; "
             f"{objective.missing} not cached"
@@ -335,6 +353,7 @@ class Run:
         stage = getattr(objective, "stage", stage)  # with the number of its steps
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
+        recompute(model, stage.gradient_checkpointing)
         if self.config.precision == "bf16" and stage.kind == "language":
             narrow_frozen(model)
         self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
@@ -359,7 +378,7 @@ class Run:
         model = self.parts[0]
         before = self.config.stages[: self._place(stage.name) + 1]
         if any("lora" in s.train for s in before):
-            model.enable_adapters()
+            switch_lora(model, True)
             set_trainable(model, stage.train)
         else:
-            model.disable_adapters()
+            switch_lora(model, False)

@@ -1,0 +1,24 @@
+"""Rows whose recordings the encoders hear during the step, for stages that change the encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from alm.aligner import Heard
+from alm.audio import load_audio
+from training.rows import Collator, Row
+
+
+class ListeningCollator(Collator):
+    """As [`Collator`], with spectrograms of the recordings instead of cached features.
+
+    Noise on features and leading astray (`augment.noise`, `evidence.astray`) are changes to cached features: they do
+    nothing here.
+    """
+
+    def _audio(self, rows: Sequence[Row]) -> tuple[dict[str, Heard], dict[str, Tensor]]:
+        recordings = [load_audio(Path(item.path)) for row in rows for item in row.items]
+        return {}, dict(self.processor.feature_extractor(recordings)) if recordings else {}
