@@ -12,8 +12,17 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import (
+    AudioFlamingo3Config,
+    AudioFlamingo3ForConditionalGeneration,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
+    VoxtralConfig,
+    VoxtralForConditionalGeneration,
+)
 
 from alm.audio import windows
 from alm.configuration import AlmConfig
@@ -96,8 +105,6 @@ def sound(windows_heard: int, seconds: float, bins: int = 80) -> Tensor:
 
 def light(model: Any) -> None:
     """Let the projector and LoRA on the language model learn, and nothing else."""
-    from peft import LoraConfig
-
     names = "|".join(LORA.targets)
     model.add_adapter(
         LoraConfig(r=LORA.rank, lora_alpha=LORA.alpha, target_modules=rf".*language_model.*\.({names})")
@@ -108,8 +115,6 @@ def light(model: Any) -> None:
 
 def qwen2_audio(shape: Shape, seconds: float, learns: str) -> System:
     """25 tokens a second; always hears 30 s, but its decoder sees the recording's tokens alone."""
-    from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
-
     ear = shape.ear()
     renamed = {
         "d_model": ear.pop("hidden_size"), "encoder_layers": ear.pop("num_hidden_layers"),
@@ -121,16 +126,12 @@ def qwen2_audio(shape: Shape, seconds: float, learns: str) -> System:
 
 def audio_flamingo_3(shape: Shape, seconds: float, learns: str) -> System:
     """The same counts with a projector of two layers."""
-    from transformers import AudioFlamingo3Config, AudioFlamingo3ForConditionalGeneration
-
     config = AudioFlamingo3Config(audio_config=shape.ear(), text_config=shape.text(), audio_token_id=AUDIO_ID)
     return _theirs(AudioFlamingo3ForConditionalGeneration, config, shape, seconds, learns, "input_features_mask")
 
 
 def voxtral(shape: Shape, seconds: float, learns: str) -> System:
     """12.5 tokens a second of whole 30 s."""
-    from transformers import VoxtralConfig, VoxtralForConditionalGeneration
-
     config = VoxtralConfig(audio_config=shape.ear(), text_config=shape.text(), audio_token_id=AUDIO_ID)
     return _theirs(VoxtralForConditionalGeneration, config, shape, seconds, learns, "")
 

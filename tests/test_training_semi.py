@@ -262,7 +262,7 @@ def world(per_class: int = 40, spread: float = 0.5, seed: int = 0) -> Data:
     features = Pieces({"ear": tested}).whole()
     return Data(
         LABELS, sounds, Pieces({"ear": train}), wanted,
-        [dataclasses.replace(s, source=f"t{i % 9}") for i, s in enumerate((sounds * 3)[:400])], features, truth,
+        [dataclasses.replace(s, source=f"t{i % 9}") for i, s in enumerate((sounds * 99)[:400])], features, truth,
     )  # fmt: skip
 
 

@@ -83,10 +83,10 @@ def page(facts: Mapping[str, Any], log: Path, table: str, sentence: str, command
 ```
 
 {facts["recordings"]} recordings of the corpus's training split ({facts["refused"]} more
-are too short), {facts["hours"]:.1f} hours with at most {facts["longest"]:g} s of each; no label is read. The encoder is a transformer over patches of a
-log-mel spectrogram: {facts["layers"]} layers of {facts["dim"]}, {facts["parameters"]:.2f} M parameters, 6.25 features a
-second. Every objective starts from the same weights and sees the same stretches: {facts["steps"]} steps of
-{facts["batch"]}, {facts["minutes"]:.0f} minutes of one core for all of it.
+are too short), {facts["hours"]:.1f} hours with at most {facts["longest"]:g} s of each; no label is read.
+The encoder is a transformer over patches of a log-mel spectrogram: {facts["layers"]} layers of {facts["dim"]},
+{facts["parameters"]:.2f} M parameters, 6.25 features a second. Every objective starts from the same weights and sees
+the same stretches: {facts["steps"]} steps of {facts["batch"]}, {facts["minutes"]:.0f} minutes of one core for all of it.
 
 {learnt(log)}
 
