@@ -112,13 +112,14 @@ def test_cluster_codes_are_the_nearest_centre() -> None:
 def test_a_head_that_knows_the_patch_tells_and_paints_it() -> None:
     """With the true patches for what the heads say, the painted error is zero and the told one near zero."""
     own, real = patches()
+    own = torch.randn(own.shape, generator=torch.Generator().manual_seed(0))  # steady bands have look-alikes
     loss = MaskedPatches(encoder())
     loss.tell, loss.paint = torch.nn.Identity(), torch.nn.Identity()
     loss._seen = lambda given, there, hidden: given  # type: ignore[method-assign]
-    _, parts = loss(own * 4, real, rng_for(0))
+    _, parts = loss(own, real, rng_for(0))
     assert parts["painted"] == 0.0 and parts["right"] > 0.95 and parts["told"] < 0.2
     loss._seen = lambda given, there, hidden: given.roll(5, 1)  # type: ignore[method-assign]
-    _, wrong = loss(own * 4, real, rng_for(0))
+    _, wrong = loss(own, real, rng_for(0))
     assert wrong["painted"] > 0.1 and wrong["right"] < 0.5
 
 
@@ -136,7 +137,7 @@ def test_hidden_patches_are_not_seen() -> None:
 def test_fresh_predictions_of_codes_are_chance() -> None:
     own, real = patches()
     value, parts = MaskedTokens(encoder(), RandomCodes(32, 1))(own, real, rng_for(0))
-    assert float(value) == pytest.approx(math.log(32), abs=1.0) and parts["right"] < 0.4
+    assert float(value.detach()) == pytest.approx(math.log(32), abs=1.0) and parts["right"] < 0.4
 
 
 @pytest.mark.parametrize("name", ["masked-patches", "masked-tokens"])
@@ -157,7 +158,7 @@ def test_a_second_round_needs_a_first() -> None:
 
 
 def test_an_encoder_is_kept_whole(tmp_path: Path) -> None:
-    own = encoder()
+    own = encoder().requires_grad_(False)  # as it is loaded: torch takes another path with gradients
     save_encoder(own, tmp_path / "kept", {"steps": 1})
     again = load_encoder(tmp_path / "kept")
     batch = padded(recordings().items[:2])

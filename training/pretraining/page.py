@@ -86,7 +86,8 @@ def page(facts: Mapping[str, Any], log: Path, table: str, sentence: str, command
 are too short), {facts["hours"]:.1f} hours with at most {facts["longest"]:g} s of each; no label is read.
 The encoder is a transformer over patches of a log-mel spectrogram: {facts["layers"]} layers of {facts["dim"]},
 {facts["parameters"]:.2f} M parameters, 6.25 features a second. Every objective starts from the same weights and sees
-the same stretches: {facts["steps"]} steps of {facts["batch"]}, {facts["minutes"]:.0f} minutes of one core for all of it.
+the same stretches: {facts["steps"]} steps of {facts["batch"]}.
+All of it took {facts["minutes"]:.0f} minutes of one core.
 
 {learnt(log)}
 
