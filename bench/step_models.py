@@ -44,15 +44,15 @@ LORA = LoraSettings(rank=32, alpha=64, dropout=0.0)
 class Shape:
     """Sizes that all have in common, and the batch."""
 
-    text_dim: int = 384
+    text_dim: int = 256
     text_layers: int = 12
-    text_heads: int = 6
-    text_ffn: int = 1024
-    vocabulary: int = 16384
-    ear_dim: int = 384
+    text_heads: int = 4
+    text_ffn: int = 768
+    vocabulary: int = 8192
+    ear_dim: int = 256
     ear_layers: int = 4
-    ear_heads: int = 6
-    batch: int = 2
+    ear_heads: int = 4
+    batch: int = 1
     asked: int = 48
     """Words of text besides the answer."""
     answered: int = 16

@@ -8,7 +8,7 @@ Written to `docs/steps.md`.
 from __future__ import annotations
 
 import json
-import subprocess
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -153,31 +153,20 @@ scores of the audio's queries are computed and thrown away. The gain grows with 
 
 def main(
     steps: Annotated[int, typer.Option(min=1, help="Measured ones, besides the first.")] = 3,
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/steps.md"),
-    one: Annotated[str | None, typer.Option(help="Only this model, as JSON on standard output.")] = None,
-    learns: Annotated[str, typer.Option(help="With --one: light or all.")] = "light",
-    seconds: Annotated[float, typer.Option(min=1.0, max=30.0, help="With --one: length of the audio.")] = 10.0,
+    out: Annotated[Path, typer.Option(help="Page to write; its numbers lie beside it.")] = Path("docs/steps.md"),
 ) -> None:
     """Measure all of them."""
-    shape = Shape()
-    if one is not None:
-        sys.stdout.write("\n" + json.dumps(measure(one, learns, seconds, steps, shape)))
-        return
-    results = []
-    for what in LEARNS:
-        for length in SECONDS:
-            for name in SYSTEMS:
-                command = [
-                    sys.executable, "-m", "bench.steps", f"--one={name}", f"--learns={what}", f"--seconds={length}",
-                    f"--steps={steps}",
-                ]  # fmt: skip
-                done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-                results.append(json.loads(done.stdout.splitlines()[-1]))
-                sys.stderr.write(json.dumps(results[-1]) + "\n")
+    shape, results = Shape(), []
+    torch.set_num_threads(1)  # before the processes branch off, which then need not import everything again
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        for what in LEARNS:
+            for length in SECONDS:
+                for name in SYSTEMS:
+                    results.append(pool.apply(measure, (name, what, length, steps, shape)))
+                    sys.stderr.write(json.dumps(results[-1]) + "\n")
     out.write_text(page(results, shape, f"python -m bench.steps --steps={steps}"), encoding="utf-8")
-    out.with_suffix(".json").write_text(
-        json.dumps({"shape": asdict(shape), "results": results}, indent=1) + "\n", encoding="utf-8"
-    )
+    numbers = json.dumps({"shape": asdict(shape), "results": results}, indent=1)
+    out.with_suffix(".json").write_text(numbers + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

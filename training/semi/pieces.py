@@ -96,16 +96,14 @@ def cut(heard: Heard) -> Ear:
     count = heard.mask.sum(1, keepdim=True)
     place = torch.arange(heard.mask.shape[1])[None]
     piece = (place * PIECES // count.clamp_min(1)).masked_fill(~heard.mask, PIECES)
-    means, peaks, frames = [], [], []
-    for number in range(PIECES):
-        own = piece == number
-        weight = own[:, None, :, None].float()
-        size = own.sum(1)
-        means.append((heard.hidden * weight).sum(2) / size.clamp_min(1)[:, None, None])
-        peak = heard.hidden.masked_fill(~own[:, None, :, None], -torch.inf).amax(2)
-        peaks.append(peak.masked_fill(size[:, None, None] == 0, 0.0))
-        frames.append(size)
-    return Ear(torch.stack(means, 1).half(), torch.stack(peaks, 1).half(), torch.stack(frames, 1))
+    own = F.one_hot(piece, PIECES + 1)[..., :PIECES].float()
+    frames = own.sum(1)
+    means = torch.einsum("btp,bltd->bpld", own, heard.hidden) / frames.clamp_min(1.0)[:, :, None, None]
+    width = (len(piece), heard.hidden.shape[1], PIECES + 1, heard.hidden.shape[3])
+    index = piece[:, None, :, None].expand(heard.hidden.shape)
+    peaks = heard.hidden.new_full(width, -torch.inf).scatter_reduce(2, index, heard.hidden, "amax")[:, :, :PIECES]
+    peaks = peaks.transpose(1, 2).masked_fill(frames[:, :, None, None] == 0, 0.0)
+    return Ear(means.half(), peaks.half(), frames.long())
 
 
 def joined(ears: Sequence[Ear]) -> Ear:
