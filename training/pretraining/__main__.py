@@ -28,6 +28,8 @@ from training.sounds import read_clips
 BASE = "default"
 SECONDS = 6.0
 """Of each recording."""
+HELD_OUT = 200
+"""Recordings of other sources on which the losses are checked."""
 
 
 def _say(text: str) -> None:
@@ -58,7 +60,7 @@ def make(
     of_split = {n: [s.path for s in clips if s.split == n and s.path.is_file()] for n in ("train", "dev")}
     spread = of_split["train"][:: max(1, len(of_split["train"]) // recordings)][:recordings]
     data = read_spectrograms(spread, front_end, SECONDS)
-    held_out = read_spectrograms(of_split["dev"][:400], front_end, SECONDS)
+    held_out = read_spectrograms(of_split["dev"][:HELD_OUT], front_end, SECONDS)
     small = data.scaled(small)
     _say(f"{len(data.items)} recordings, {data.refused} refused")
     torch.manual_seed(seed_for(plan.seed, "encoder"))

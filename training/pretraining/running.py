@@ -30,7 +30,7 @@ class Plan:
     """How each encoder learns; making one checks it."""
 
     steps: int = 400
-    batch_size: int = 32
+    batch_size: int = 16
     frames: int = 320
     """Longest stretch, a hundredth of a second each."""
     lr: float = 1e-3
@@ -90,7 +90,7 @@ def train(
         rng = rng_for("pretraining", plan.seed, step)
         value, parts = loss(*loss.encoder.patches(*data.batch(plan.batch_size, plan.frames, rng)), rng)
         optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         _write(log, {"objective": name, "step": step, "loss": float(value.detach()), **parts})
