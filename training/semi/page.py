@@ -94,7 +94,7 @@ unlabelled recordings, the same ones in the same order for every method. Every s
 {table(answers, data, seconds)}
 
 "Right" is how often the surest class is heard, as a mean over classes. The interval is of the paired gain, over draws
-of sources. {verdict}
+of sources; seconds are the processor's. {verdict}
 
 ![Accuracy of the methods](semi-supervised.png)
 
