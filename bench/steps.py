@@ -154,11 +154,11 @@ throughput and 60 to 64 % less memory.
 Here, with 30 s and everything learning: {100 * faster:+.0f} % throughput, {100 * smaller:+.0f} % memory.
 
 Why not more: as published, audio passes a layer's key and value projections alone, {100 * published:.0f} % of the
-multiplications that `prefix` needs in a layer of this shape. Ours calls the language model's own attention, which
-makes queries, scores and outputs of the audio's rows, too, and throws them away: {100 * here:.0f} % is the least that can
-be had. The encoder, the aligner and the copying of rows between the layouts come on top, for both or for ours alone. A
-wider model gains more, since its feed-forward blocks are a larger part: in the shape of Llama-3.2-1B the two shares
-are {100 * wide[0]:.0f} % and {100 * wide[1]:.0f} %. Attention over text queries alone would close the gap; it is not built.
+multiplications that `prefix` needs in a layer of this shape. Ours calls the language model's own attention, which makes
+queries, scores and outputs of the audio's rows, too, and throws them away: {100 * here:.0f} % is the least that can be
+had. The encoder, the aligner and the copying of rows between the layouts come on top, for both or for ours alone. A
+wider model gains more, since its feed-forward blocks are a larger part: in the shape of Llama-3.2-1B the two shares are
+{100 * wide[0]:.0f} % and {100 * wide[1]:.0f} %. Attention over text queries alone would close the gap; it is not built.
 """
 
 

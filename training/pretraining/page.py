@@ -94,10 +94,11 @@ All of it took {facts["minutes"]:.0f} minutes of one core.
 ![Loss curves](own-encoder.png)
 
 - `masked-patches` is SSAST's: 400 of 512 patches hidden in squares, one head tells a hidden patch from the others of
-  its recording, one paints it (weight 10).
+  its recording, one paints it (weight 10). Guessing names at best one of 78 right, 1.3 %.
 - `masked-tokens` is BEATs': three quarters hidden, the code of each hidden patch is named; codes are those of a random
   projection, {facts["codes"]} of them. `masked-tokens-2` is the next round, whose codes are clusters of what the first
-  round learnt. Losses of different objectives, and of the two rounds, do not compare.
+  round learnt. Guessing names 1 of {facts["codes"]} right. Losses of different objectives, and of the two rounds, do not
+  compare.
 
 ## Does it hear anything, and does it add to the ensemble?
 
