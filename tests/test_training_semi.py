@@ -17,6 +17,7 @@ from alm.errors import ConfigError
 from alm.tagging import TagHead
 from tests.training_helpers import write_cache
 from training.objective import rng_for
+from training.semi import __main__ as command
 from training.semi import losses
 from training.semi.comparing import (
     ALL_LABELS,
@@ -274,6 +275,18 @@ def test_a_run_is_the_same_twice_and_the_page_tells_it() -> None:
     answers = {"supervised": [train_one("supervised", data, plan, 0)[0]], "fixmatch": [first], ALL_LABELS: [first]}
     text = page(answers, data, plan, count, dict.fromkeys(answers, 1.0), "python -m training.semi x")
     assert "| FixMatch |" in text and "python -m training.semi x" in text
+
+
+def test_a_finished_run_is_kept_and_another_plan_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, plan, file = world(6), Plan(seeds=1, steps=2, hidden=8), tmp_path / "supervised-0.safetensors"
+    first, count, _ = command.kept(file, "supervised", data, plan, 0)
+    monkeypatch.setattr(command, "train_one", None)  # would fail if called
+    again, same, _ = command.kept(file, "supervised", data, plan, 0)
+    assert np.array_equal(first, again) and count == same == 4
+    with pytest.raises(ConfigError, match="another comparison"):
+        command.kept(file, "supervised", data, dataclasses.replace(plan, steps=3), 0)
+    with pytest.raises(TypeError):
+        command.kept(tmp_path / "supervised-1.safetensors", "supervised", data, plan, 1)
 
 
 def learnt(name: str, data: Data) -> float:

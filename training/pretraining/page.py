@@ -97,8 +97,8 @@ All of it took {facts["minutes"]:.0f} minutes of one core.
   its recording, one paints it (weight 10). Guessing names at best one of 78 right, 1.3 %.
 - `masked-tokens` is BEATs': three quarters hidden, the code of each hidden patch is named; codes are those of a random
   projection, {facts["codes"]} of them. `masked-tokens-2` is the next round, whose codes are clusters of what the first
-  round learnt. Guessing names 1 of {facts["codes"]} right. Losses of different objectives, and of the two rounds, do not
-  compare.
+  round learnt. Guessing names 1 of {facts["codes"]} right. Losses of different objectives, and of the two rounds, do
+  not compare.
 
 ## Does it hear anything, and does it add to the ensemble?
 
