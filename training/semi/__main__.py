@@ -56,6 +56,7 @@ def compare(
     share: Annotated[float, typer.Option(help="Labels that are kept.")] = 0.1,
     seeds: Annotated[int, typer.Option(min=1)] = 3,
     steps: Annotated[int, typer.Option(min=1)] = 800,
+    least: Annotated[int, typer.Option(min=1, help="Training recordings that a class needs to take part.")] = 10,
     method: Annotated[list[str] | None, typer.Option(help="Only these, besides labels alone.")] = None,
     split: Annotated[str, typer.Option(help="Split that is scored.")] = "test",
     folder: Annotated[Path, typer.Option(help="Where finished runs are kept.")] = Path("runs/semi"),
@@ -67,7 +68,7 @@ def compare(
     settings = load_config(config)
     torch.set_num_threads(1)
     wanted = tuple(dict.fromkeys(["supervised", *(method or METHODS)]))
-    plan = Plan(methods=wanted, seeds=seeds, share=share, steps=steps)
+    plan = Plan(methods=wanted, seeds=seeds, share=share, steps=steps, least=least)
     sounds = [s for f in expand(settings.data.clips) for s in read_clips(f)]
     data = read_data(sounds, FeatureCache(Path(settings.data.cache)), plan, split)
     print(f"{len(data.train)} training recordings, {len(data.labels)} classes, {len(data.tested)} scored", flush=True)
