@@ -1,0 +1,69 @@
+"""The step measurement: every model learns what it says, sizes are equal, the page says whether the aim is reached."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.step_models import AUDIO_ID, LEARNS, SYSTEMS, Shape, words
+from bench.steps import SECONDS, measure, page, shares, verdict
+
+SMALL = Shape(32, 4, 2, 48, 64, 32, 1, 2, 1, 12, 4)
+TOKENS = {"ours": 20, "Qwen2-Audio": 250, "Audio Flamingo 3": 250, "Voxtral": 375, "prefix": 250, "keys_values": 250}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learns", LEARNS)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_model_takes_a_step_in_all_that_learns(name: str, learns: str) -> None:
+    torch.manual_seed(0)
+    system = SYSTEMS[name](SMALL, 10.0, learns)
+    loss = system.loss()
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert bool(torch.isfinite(loss)) and system.tokens == TOKENS[name]
+    names = {n for n, p in system.model.named_parameters() if p.requires_grad}
+    without = {n for n, p in system.model.named_parameters() if p.requires_grad and p.grad is None}
+    # What no computation reaches: entries of layers below the audio's, and the classes' unused rows.
+    assert len(without) < len(names) / 4, sorted(without)[:5]
+    encoder = [n for n in names if "audio_tower" in n or "hearing.encoders" in n]
+    assert bool(encoder) == (learns == "all")
+
+
+@pytest.mark.slow
+def test_prefix_and_keys_values_have_one_size() -> None:
+    both = [SYSTEMS[n](SMALL, 10.0, "all") for n in ("prefix", "keys_values")]
+    assert both[0].tokens == both[1].tokens
+    assert len({sum(p.numel() for p in s.learning()) for s in both}) == 1
+
+
+def test_the_text_is_the_same_whatever_the_audio_takes() -> None:
+    (few, labels), (many, _) = words(SMALL, 3), words(SMALL, 30)
+    assert torch.equal(few[few != AUDIO_ID], many[many != AUDIO_ID])
+    assert int((labels != -100).sum()) == SMALL.answered
+
+
+def made_up(faster: float, smaller: float) -> list[dict[str, object]]:
+    return [
+        {"name": n, "learns": what, "seconds": s, "step_seconds": 1.0 if n == "ours" else faster,
+         "megabytes": 100.0 * (smaller if n == "ours" else 1.0), "tokens": 1, "learning": 10, "parameters": 20}
+        for what in LEARNS for s in SECONDS for n in SYSTEMS
+    ]  # fmt: skip
+
+
+def test_the_page_says_whether_the_aim_is_reached() -> None:
+    assert verdict(made_up(3.0, 0.4)).count(": reached") == 6
+    assert verdict(made_up(2.9, 0.4)).count("not reached") == 6
+    assert verdict(made_up(3.0, 0.41)).count("not reached") == 6
+    assert "python -m bench.steps" in page(made_up(3.0, 0.4), SMALL, "python -m bench.steps")
+
+
+def test_keys_alone_are_less_work_than_queries_too() -> None:
+    assert shares(4, 2, 8, 1, 0) == (1.0, 1.0)
+    published, here = shares(4, 2, 8, 1, 1)  # one row of text and one of audio: 16, 32, 96 and 16 multiplications
+    assert (published, here) == ((2 * 16 + 144) / 320, (2 * 16 + 144 + 48) / 320)
+
+
+@pytest.mark.slow
+def test_a_measurement_counts_what_learns() -> None:
+    found = measure("ours", "light", 10.0, 1, SMALL)
+    assert 0 < found["learning"] < found["parameters"] and found["step_seconds"] > 0 and found["megabytes"] > 0
