@@ -35,7 +35,7 @@ class _Objective:
 @pytest.mark.parametrize(("start", "said"), [(0.0, "gradient is inf"), (-1.0, "loss is nan"), (1.0, "")])
 def test_what_is_no_number_is_not_learned_from(tmp_path: Path, start: float, said: str) -> None:
     weight = nn.Parameter(torch.tensor([start]))
-    config = StageConfig("one", "language", ("llm",), 2, {"llm": 0.01}, warmup_steps=1)
+    config = StageConfig("one", "language", ("llm",), steps=2, lr={"llm": 0.01}, warmup_steps=1)
     stage = Stage(nn.Module(), {"weight": weight}, config, _Objective(weight), tmp_path, Log(tmp_path / "log"), 1, 1e9)
     stage._prepare()
     if said:

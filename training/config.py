@@ -97,6 +97,7 @@ class EncoderAdapters:
     rank: int = 12
     """Of LoRA and DoRA; PETL-AST's reduction of 64 for a width of 768."""
     alpha: int = 8
+    """The factors' product counts `alpha / rank` times."""
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     """Last parts of the names of the layers that get them."""
 
@@ -318,6 +319,7 @@ class RunConfig:
     lora: LoraSettings = field(default_factory=LoraSettings)
     """LoRA on the language model."""
     encoder_adapters: EncoderAdapters = field(default_factory=EncoderAdapters)
+    """Small weights in the frozen encoders, for stages that train `encoder_adapter`."""
     quantise: str = "none"
     """`nf4` (4 bits, QLoRA) or `int8`: the language model's frozen matrices, by bitsandbytes."""
     seed: int = 1

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alm.encoders.base import AudioEncoder, EncoderOutput, config_from, load_exactly
-from alm.encoders.whisper import WhisperFrontEnd
+from alm.encoders.front_ends.whisper import WhisperFrontEnd
 from alm.errors import ConfigError
 from training.atomic import whole_file, write_json
 
