@@ -164,6 +164,7 @@ def test_plots_are_the_same_for_the_same_records(folder: Path) -> None:
     assert all(plot.png.startswith(b"\x89PNG") and plot.words for plot in first)
 
 
+@pytest.mark.slow
 def test_report(folder: Path, tmp_path: Path) -> None:
     write_records([record("evil", "audio/0.wav", EVIL, EVIL, task=EVIL)], folder / "dev.jsonl")
     FlagFile(folder / "flags.jsonl").set("dev.jsonl", "evil", "wrong label")

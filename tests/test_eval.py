@@ -354,6 +354,7 @@ def test_the_probe_learns_what_is_linear() -> None:
 # --- whole evaluations ---
 
 
+@pytest.mark.slow
 def test_choice_from_end_to_end(session: Session, tmp_path: Path) -> None:
     from eval import choice
 

@@ -67,6 +67,7 @@ def test_several_kinds_in_one_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("miniature")
+@pytest.mark.slow
 def test_a_run_waits_for_grades_that_no_judge_gave(tmp_path: Path, server: str) -> None:
     """A judge of random weights says nothing that can be read; an endpoint fills the gaps."""
     (tmp_path / "data").mkdir()
@@ -97,6 +98,7 @@ def test_shards_are_scored_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("miniature")
+@pytest.mark.slow
 def test_two_adapters_are_compared_and_put_on_one_page(tmp_path: Path) -> None:
     prepared = toy(tmp_path, 6)
     for name, more in (("a", ["--no-evidence"]), ("b", ["--adapter", "none"])):

@@ -285,6 +285,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_the_folder_judge_answers_and_reads_no_control_tokens() -> None:
     from alm import weights
 

@@ -276,6 +276,7 @@ steps:
 """
 
 
+@pytest.mark.slow
 def test_from_samples_by_scenes_to_rows_and_shards(root: Path, tmp_path: Path) -> None:
     """The real reader, composer and makers; twice, and in different folders."""
     for name in "ab":

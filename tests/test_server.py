@@ -211,6 +211,7 @@ def test_a_client_that_leaves_frees_its_place(server: Running) -> None:
     assert server.engine.state().running == 0
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_again() -> None:
     engine = TransformersEngine(tiny_model.assistant(), rows=1, most_waiting=1)
     app_settings = ServerSettings("miniature", (), 64, 16, Opener(LIMITS))

@@ -79,6 +79,7 @@ def test_the_official_client_reads_what_is_said(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_subtitles_and_streams_say_the_same(client: openai.OpenAI, app: FastAPI) -> None:
     plain = client.audio.transcriptions.create(file=SPEECH, model="whisper-1").text
     inside = TestClient(app, headers={"Authorization": "Bearer key"})

@@ -197,6 +197,7 @@ def slow_imports(report: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_importing_does_no_work() -> None:
     code = (
         "import importlib, sys, threading, warnings\nbefore = threading.active_count()\n"

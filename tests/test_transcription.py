@@ -137,6 +137,7 @@ def test_noise_under_the_limit_does_not_hide_speech(transcriber: Transcriber, sp
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_threads_and_memory_are_given_back(weights: TinyWeights, spoken: Waveform) -> None:
     transcriber = Transcriber(weights.transcriber, TranscriberConfig(cpu_threads=2))
     counts = []
