@@ -14,6 +14,7 @@ from training import checkpoint
 from training.atomic import is_whole, whole_file
 from training.config import DataConfig, RunConfig
 from training.run import Run, recordings
+from training.stretches import file_of
 
 LARGEST_BYTES = 40 * 2**20
 HASH_DIGITS = 16
@@ -48,7 +49,8 @@ def write_trained_on(data: DataConfig, adapter: Path) -> int:
 
     An evaluation tells by it which of its recordings the model has seen.
     """
-    paths = {p for group in recordings(data, ("train",)) for p in group if p.is_file()}
+    named = {file_of(one) for group in recordings(data, ("train",)) for one in group}
+    paths = [path for path in named if path.is_file()]
     found = sorted({_sha256(p)[:HASH_DIGITS] for p in paths})
     with whole_file(adapter / TRAINED_ON) as place:
         place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")

@@ -23,6 +23,7 @@ from training.augment import add_noise, lead_astray
 from training.config import EvidenceConfig
 from training.features import FeatureCache, Item, as_inputs, collate
 from training.objective import rng_for
+from training.stretches import recordings_of
 
 CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
@@ -104,7 +105,7 @@ def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], in
     rows, missing = [], 0
     for file in files:
         for record in read_records(file):
-            items = [cache.find(Path(a)) for a in record.audios]
+            items = [cache.find(r) for r in recordings_of(record)]
             if any(i is None for i in items):
                 missing += 1
             else:
