@@ -9,9 +9,8 @@ from typing import Any
 import soundfile
 
 from alm.audio import Waveform, load_audio
-from alm.long_audio import Sound, open_audio
+from alm.long_audio import LONG_LIMITS, Sound, open_audio
 from data_prep.records import FieldError, Record
-from data_prep.samples import MAX_SECONDS
 
 _MARK = "#start="
 
@@ -73,12 +72,12 @@ def _span(owner: str, name: str, given: Any) -> tuple[float, float | None]:
         start, seconds = given
         if _is_time(start) and (seconds is None or (_is_time(seconds) and seconds > 0)):
             return float(start), None if seconds is None else float(seconds)
-    rule = f"must be a start and a length above 0, in seconds up to {MAX_SECONDS:g}"
+    rule = f"must be a start and a length above 0, in seconds up to {LONG_LIMITS.max_seconds:g}"
     raise FieldError(owner, name, given, rule)
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONG_LIMITS.max_seconds
 
 
 class Opener:
