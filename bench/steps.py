@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from bench.memory import peak_mebibytes
+from bench.memory import peak_from_now_on, peak_mebibytes
 from bench.step_models import LEARNS, SYSTEMS, TOKENS_A_SECOND, Shape
 
 SECONDS = (10.0, 30.0)
@@ -33,7 +33,7 @@ def measure(name: str, learns: str, seconds: float, steps: int, shape: Shape) ->
     """One model, in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    before = peak_mebibytes()
+    before = peak_from_now_on()
     system = SYSTEMS[name](shape, seconds, learns)
     optimizer = torch.optim.AdamW(system.learning(), lr=1e-4)
     spent = []

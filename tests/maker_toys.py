@@ -67,6 +67,16 @@ def voices(split: str = "train") -> list[Sample]:
         for who in range(4)
         for k in range(3)
     ]  # fmt: skip
+    acts = (("question check",), ("thanks", "statement close"), ("answer agree",), ("question general", "gesture"))
+    calls = [
+        sample(f"{split}-act-{k}", split=split, source="bank", extras={"dialogue_acts": list(names)})
+        for k, names in enumerate(acts)
+    ]
+    moods = [
+        sample(f"{split}-mood-{name}", split=split, source="moods", extras={"sentiment": name})
+        for name in ("negative", "neutral", "positive")
+    ]
+    made += [*calls, *moods]
     ann = Event("speech", 0.0, 2.0, speaker="Ann", text="good morning")
     turns = (ann, Event("speech", 2.5, 4.0, speaker="Bob", text="hello"))
     return [*made, sample(f"{split}-talk", split=split, source="talk", events=turns, complete=True, seconds=5.0)]

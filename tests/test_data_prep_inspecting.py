@@ -36,7 +36,7 @@ def test_rows_are_read_where_they_lie(folder: Path) -> None:
     table, found = read_all(folder)
     assert len(table) == found.records == 7 and found.turns == 7
     assert [table.record(row).id for row in range(7)] == [*(f"train-{n}" for n in range(6)), "test-0"]
-    assert table.audio(6, "audio/heard.wav").is_file()
+    assert table.sounds(6, table.record(6)) == [folder / "audio/heard.wav"]
     (folder / "train.jsonl").write_text("{}\n")
     with pytest.raises(RecordError, match=r"train\.jsonl, byte 0"):
         table.record(0)

@@ -15,7 +15,6 @@ from data_prep.readers.base import Lost, ReadOptions, ReadReport, Source
 from data_prep.readers.sounds import SOUNDS
 from data_prep.readers.sounds import reading as reading_module
 from data_prep.readers.sounds.licences import short_licence
-from data_prep.readers.sounds.page import page
 from data_prep.readers.sounds.tables import MAX_ENTRY_LETTERS, Row, json_entries, table
 from data_prep.samples import Sample
 from tests import sound_fuzz
@@ -354,9 +353,3 @@ def test_licences_have_short_names() -> None:
         "http://creativecommons.org/licenses/sampling+/1.0/": "CC-Sampling-Plus-1.0", "Other": "Other",
     }  # fmt: skip
     assert {text: short_licence(text) for text in written} == written
-
-
-def test_the_page_is_as_the_registry_says() -> None:
-    place = ROOT / "docs" / "data-sounds.md"
-    remedy = "run `python -m data_prep.readers.sounds --write docs/data-sounds.md`"
-    assert place.read_text(encoding="utf-8") == page(SOUNDS), remedy

@@ -101,7 +101,7 @@ def _stage(folder: Path, losses: dict[str, float], steps: int = 30, **changes: A
 @pytest.mark.parametrize("name", PAIR_LOSSES)
 def test_every_loss_teaches_the_aligner(tmp_path: Path, name: str) -> None:
     """It falls on the batches it was trained on, and its gradient reaches the aligner."""
-    stage = _stage(tmp_path, {name: 1.0}, steps=100 if name == "matching" else 25)
+    stage = _stage(tmp_path, {name: 1.0}, steps=300 if name == "matching" else 25)
     batches = [stage.objective.batch(i) for i in range(3)]
 
     def value() -> float:

@@ -109,18 +109,19 @@ def transcripts(config: ConfigPath) -> None:
     from training.knowledge import transcribe
     from training.models import find_base
     from training.run import expand
+    from training.stretches import recordings_of
 
     settings = load_config(config)
     if not settings.data.transcripts:
         raise typer.BadParameter("the configuration's data.transcripts names no file")
     rows = [r for f in expand(settings.data.records) for r in read_records(f) if r.split != "test"]
-    paths = list(dict.fromkeys(Path(a) for r in rows for a in r.audios))
+    named = list(dict.fromkeys(one for r in rows for one in recordings_of(r)))
 
     def show(done: int) -> None:
         if done % 200 == 0:
-            _say(f"{done} of {len(paths)} recordings")
+            _say(f"{done} of {len(named)} recordings")
 
-    made = transcribe(Transcriber(find_base(settings).transcriber), paths, Path(settings.data.transcripts), show)
+    made = transcribe(Transcriber(find_base(settings).transcriber), named, Path(settings.data.transcripts), show)
     _say(f"{made} transcripts written")
 
 

@@ -15,6 +15,7 @@ from training import checkpoint
 from training.atomic import is_whole, whole_file, write_json
 from training.config import DataConfig, RunConfig
 from training.run import Run, recordings
+from training.stretches import file_of
 
 LARGEST_BYTES = 40 * 2**20
 HASH_DIGITS = 16
@@ -85,8 +86,8 @@ def write_trained_on(data: DataConfig, adapter: Path) -> int:
 
     An evaluation tells by it which of its recordings the model has seen.
     """
-    paths = {p for group in recordings(data, ("train",)) for p in group if p.is_file()}
-    found = sorted({file_sha256(p)[:HASH_DIGITS] for p in paths})
+    named = {file_of(one) for group in recordings(data, ("train",)) for one in group}
+    found = sorted({file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()})
     with whole_file(adapter / TRAINED_ON) as place:
         place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")
     return len(found)

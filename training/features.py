@@ -3,6 +3,7 @@
 A folder holds `cache.json` (what the features depend on) and pairs `shard-<n>.safetensors`, `shard-<n>.jsonl`. The
 index line of a recording names its file (with size and time of change, so that it need not be decoded again), the
 SHA-256 of its decoded samples, its windows and their real frames. Features are float16, `[windows, layers, time, dim]`.
+A stretch of a file is a recording of its own, named by its file and times.
 A shard counts only when both files are whole; a damaged one is dropped and made again.
 """
 
@@ -16,17 +17,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from alm.aligner import Heard
-from alm.audio import Waveform, load_audio
+from alm.audio import Waveform
 from alm.errors import AlmError, CheckpointError
 from training.atomic import remove_leftovers, whole_file, write_json
 from training.models import Ear
+from training.stretches import Opener, Recording, file_of, length_of
 
 SHARD_ITEMS = 256
 BATCH_SECONDS = 60.0
@@ -38,6 +39,7 @@ class Item:
     """One cached recording."""
 
     path: str
+    """As text; that of a stretch has its times."""
     size: int
     changed_ns: int
     sha256: str
@@ -92,9 +94,9 @@ class FeatureCache:
                 item = Item(**json.loads(line), shard=index.stem)
                 self.items[item.path] = self.by_content[item.sha256] = item
 
-    def find(self, path: Path) -> Item | None:
-        """The entry of a file that has not changed since it was cached."""
-        item = self.items.get(str(path))
+    def find(self, recording: Recording) -> Item | None:
+        """The entry of a file, or of a stretch of one, that has not changed since it was cached."""
+        item, path = self.items.get(str(recording)), file_of(recording)
         if item is None or self.detached:
             return item
         return item if path.is_file() and (item.size, item.changed_ns) == _stamp(path) else None
@@ -173,7 +175,7 @@ class Report:
 
 @dataclass
 class _Job:
-    path: Path
+    named: Recording
     recording: Waveform
     spans: list[tuple[float, float]]
 
@@ -204,20 +206,20 @@ class Extractor:
                 "give another folder"
             )
 
-    def run(self, paths: Iterable[Path], show: Callable[[Report, int], None] = lambda r, n: None) -> Report:
-        """Cache every file that is not there yet; files that cannot be used are counted and named."""
+    def run(self, named: Iterable[Recording], show: Callable[[Report, int], None] = lambda r, n: None) -> Report:
+        """Cache every recording that is not there yet; those that cannot be used are counted and named."""
         report, wanted = Report(), []
         self.cache.reload()
-        for path in dict.fromkeys(paths):
-            if not path.is_file():
-                report.refused.append(f"{path}: no such file")
-            elif self.cache.find(path) is None:
-                wanted.append((_length(path), path))
+        for one in dict.fromkeys(named):
+            if not file_of(one).is_file():
+                report.refused.append(f"{one}: no such file")
+            elif self.cache.find(one) is None:
+                wanted.append((length_of(one), file_of(one), str(one), one))
             else:
                 report.known += 1
         began, pending = time.monotonic(), []
-        wanted.sort()
-        for batch in self._prefetched([p for _, p in wanted], report):
+        wanted.sort(key=lambda w: w[:3])
+        for batch in self._prefetched([one for *_, one in wanted], report):
             pending += self._encode(batch)
             report.cached += len(batch)
             report.seconds = time.monotonic() - began
@@ -229,20 +231,20 @@ class Extractor:
             self._write(pending)
         return report
 
-    def _prefetched(self, paths: list[Path], report: Report) -> Iterator[list[tuple[_Job, dict[str, Tensor]]]]:
+    def _prefetched(self, named: list[Recording], report: Report) -> Iterator[list[tuple[_Job, dict[str, Tensor]]]]:
         """Spectrograms of the next batch are made while the present one is encoded."""
         with ThreadPoolExecutor(1) as pool:
-            batches = self._batches(paths, report)
+            batches = self._batches(named, report)
             following = pool.submit(next, batches, None)
             while (batch := following.result()) is not None:
                 following = pool.submit(next, batches, None)
                 yield batch
 
-    def _batches(self, paths: list[Path], report: Report) -> Iterator[list[tuple[_Job, dict[str, Tensor]]]]:
+    def _batches(self, named: list[Recording], report: Report) -> Iterator[list[tuple[_Job, dict[str, Tensor]]]]:
         batch: list[tuple[_Job, dict[str, Tensor]]] = []
-        windows, longest = 0, 0.0
-        for path in paths:
-            job = self._open(path, report)
+        windows, longest, opener = 0, 0.0, Opener()
+        for one in named:
+            job = self._open(one, opener, report)
             if job is None:
                 continue
             width = max(0.5, *(end - start for start, end in job.spans))
@@ -254,17 +256,17 @@ class Extractor:
         if batch:
             yield batch
 
-    def _open(self, path: Path, report: Report) -> _Job | None:
+    def _open(self, named: Recording, opener: Opener, report: Report) -> _Job | None:
         try:
-            recording = load_audio(path)
+            recording = opener.open(named)
             spans = self.ear.extractor.spans(recording)
         except AlmError as error:
-            report.refused.append(f"{path}: {error}")
+            report.refused.append(f"{named}: {error}")
             return None
         if len(spans) > self.max_windows:
             report.too_long += 1
             return None
-        return _Job(path, recording, spans)
+        return _Job(named, recording, spans)
 
     @torch.no_grad()
     def _encode(self, batch: list[tuple[_Job, dict[str, Tensor]]]) -> list[tuple[Item, dict[str, Tensor]]]:
@@ -279,8 +281,8 @@ class Extractor:
             row += len(job.spans)
             frames = {n: heard[n].mask[rows].sum(1).tolist() for n in names}
             tensors = {n: heard[n].hidden[rows, :, : max(frames[n])].half().contiguous() for n in names}
-            recording = job.recording
-            item = Item(str(job.path), *_stamp(job.path), recording.sha256, recording.seconds, len(job.spans), frames)
+            recording, stamp = job.recording, _stamp(file_of(job.named))
+            item = Item(str(job.named), *stamp, recording.sha256, recording.seconds, len(job.spans), frames)
             done.append((item, tensors))
         return done
 
@@ -304,12 +306,3 @@ def _stack(parts: list[Tensor]) -> Tensor:
         out[row : row + len(part), : part.shape[1]] = part
         row += len(part)
     return out
-
-
-def _length(path: Path) -> float:
-    """Seconds of a file by its header, so that batches hold equal lengths; unreadable files come first."""
-    try:
-        info: Any = soundfile.info(path)
-    except (OSError, RuntimeError):
-        return 0.0
-    return float(info.frames / max(1, info.samplerate))

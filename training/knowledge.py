@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from alm.aligner import Heard, pooled
 from alm.asked import Scores
-from alm.audio import load_audio, windows
+from alm.audio import windows
 from alm.configuration import AlmConfig
 from alm.errors import AlmError
 from alm.evidence import Sounds, Tag
@@ -34,6 +34,7 @@ from training.features import FeatureCache, Features, Item, collate
 from training.objective import rng_for, seed_for
 from training.placing import moved
 from training.sounds import Sampler, Sound, multi_hot
+from training.stretches import Opener, Recording
 
 POOL_BATCH = 128
 FOLD_BATCH = 128
@@ -165,20 +166,20 @@ def read_scores(path: Path) -> dict[str, Scores]:
 
 
 def transcribe(
-    transcriber: Transcriber, paths: Iterable[Path], file: Path, show: Callable[[int], None] = lambda n: None
+    transcriber: Transcriber, named: Iterable[Recording], file: Path, show: Callable[[int], None] = lambda n: None
 ) -> int:
     """Append the transcript of every recording that `file` does not hold yet; gives how many were made."""
-    known, done = set(read_transcripts(file)), 0
+    known, done, opener = set(read_transcripts(file)), 0, Opener()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as stream:
-        for path in dict.fromkeys(paths):
-            if str(path) in known:
+        for one in dict.fromkeys(named):
+            if str(one) in known:
                 continue
             try:
-                text = transcriber.transcribe(load_audio(path)).text
+                text = transcriber.transcribe(opener.open(one)).text
             except AlmError:
                 continue  # the feature cache reports recordings that cannot be opened
-            stream.write(json.dumps({"path": str(path), "text": text}, ensure_ascii=False) + "\n")
+            stream.write(json.dumps({"path": str(one), "text": text}, ensure_ascii=False) + "\n")
             stream.flush()
             done += 1
             show(done)

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 
-from alm.audio import Waveform, load_audio
+from alm.audio import Waveform
 from alm.errors import AlmError
 from data_prep.records import SPLITS, Record
 from data_prep.shards import ShardStream, read_index
 from training.features import FeatureCache, Features, Item
 from training.models import Ear
+from training.stretches import Opener, Recording, Stretch, file_of
 
 KEPT_RECORDINGS = 64
 """Features of so many recordings are kept: questions about one recording often come together."""
@@ -46,6 +47,9 @@ class LiveFeatures(FeatureCache):
     def __init__(self, ear: Ear, max_windows: int) -> None:
         self.ear, self.max_windows = ear, max_windows
         self.items: dict[str, Item] = {}
+        self.asked: dict[str, Recording] = {}
+        """Recordings by their names."""
+        self.opener = Opener()
         self.places: dict[str, Place] = {}
         self.refused: dict[str, str] = {}
         """Recordings that cannot be used, with the reason."""
@@ -60,9 +64,10 @@ class LiveFeatures(FeatureCache):
     def reload(self) -> None:
         """There is no index."""
 
-    def find(self, path: Path) -> Item | None:
+    def find(self, recording: Recording) -> Item | None:
         """The entry of a recording that can be opened and is not too long."""
-        name = str(path)
+        name = str(recording)
+        self.asked[name] = recording
         if name not in self.items and name not in self.refused:
             self._look(name)
         return self.items.get(name)
@@ -80,8 +85,15 @@ class LiveFeatures(FeatureCache):
             self.items[name] = Item(name, 0, 0, recording.sha256, recording.seconds, len(spans), {})
 
     def _waveform(self, name: str) -> Waveform:
-        place = self.places.get(name)
-        return load_audio(Path(name)) if place is None else place.waveform()
+        recording = self.asked[name]
+        place = self.places.get(str(file_of(recording)))
+        if place is None:
+            return self.opener.open(recording)
+        whole = place.waveform()
+        if not isinstance(recording, Stretch):
+            return whole
+        end = whole.seconds if recording.seconds is None else recording.start + recording.seconds
+        return whole.segment(recording.start, end)
 
     @torch.no_grad()
     def read(self, item: Item) -> Features:

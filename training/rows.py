@@ -24,6 +24,7 @@ from training.config import EvidenceConfig
 from training.features import FeatureCache, Item, as_inputs, collate
 from training.objective import rng_for
 from training.rivals import worded
+from training.stretches import recordings_of
 
 CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
@@ -111,7 +112,7 @@ def rows_of(records: Iterable[Record], cache: FeatureCache) -> tuple[list[Row], 
     """Rows of records, and how many were left out."""
     rows, missing = [], 0
     for record in records:
-        items = [cache.find(Path(a)) for a in record.audios]
+        items = [cache.find(r) for r in recordings_of(record)]
         if any(i is None for i in items):
             missing += 1
         else:

@@ -62,6 +62,7 @@ from training.processes import Processes
 from training.recomputing import recompute
 from training.rows import Collator, Knowledge, Row, load_rows, rows_of
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
+from training.stretches import Recording, file_named, recordings_of
 
 Say = Callable[[str], None]
 CALIBRATION_TEXTS = 128
@@ -85,7 +86,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
-def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[list[Path]]:
+def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[Sequence[Recording]]:
     """Recordings that training reads, in the order of need: clips, those of the rows, composed scenes.
 
     Of a class with very many clips only some are taken (`max_class_clips`); which ones is fixed.
@@ -93,7 +94,7 @@ def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[list[Path]]:
     clips = [s for f in expand(data.clips) for s in read_clips(f) if s.split in splits]
     yield [s.path for s in thinned(clips, data.max_class_clips)]
     rows = [r for f in expand(data.records) for r in read_records(f) if r.split in splits]
-    yield [Path(a) for r in rows for a in r.audios]
+    yield [one for r in rows for one in recordings_of(r)]
     if data.all_scenes:
         yield [s.path for f in expand(data.scenes) for s in read_scenes(f) if s.split in splits]
 
@@ -250,7 +251,7 @@ class Run:
         found: dict[str, tuple[Sounds, Scores]] = {}
         for row in self.rows:
             for item in row.items:
-                source = by_path.get(item.path, row.source)
+                source = by_path.get(file_named(item.path), row.source)
                 head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
                 if item.path not in found:
                     found[item.path] = opinion_of(head, item, self.cache, model.config)

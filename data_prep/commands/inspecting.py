@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-Place = Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Records (.jsonl).", show_default=False)]
+Place = Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="Records (.jsonl), or shards.", show_default=False)]
 
 
 def inspect(

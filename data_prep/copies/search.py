@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from alm.audio import load_audio
 from alm.errors import AudioError
-from data_prep.atomic import write_text
 from data_prep.copies.exact import pcm_digest
 from data_prep.copies.index import Fingerprint, Index, Known, Writer, fingerprint, merge
 from data_prep.copies.matching import CopyLimits, Match, find
 from data_prep.copies.recordings import Recording
 from data_prep.errors import CorpusError
+from data_prep.journal import Journal, journal
 from data_prep.sources.likeness import groups
 
 Given = TypeVar("Given")
@@ -127,43 +127,46 @@ def same_samples(index: Index) -> dict[str, list[str]]:
 def look_up(
     index: Index,
     recordings: Sequence[Recording],
-    journal: Path,
+    known: Path,
     limits: CopyLimits,
     advance: Advance,
     workers: int = 1,
 ) -> Iterator[Pair]:
-    """Pairs of each recording with those of the index; what was looked up before is read from `journal`."""
-    done = _read_journal(journal, limits)
-    advance(sum(one.name in done for one in recordings))
+    """Pairs of each recording with those of the index; what was looked up before is read from `known`."""
     by_hash = same_samples(index)
-    rest = [one for one in recordings if one.name not in done]
-    for one in recordings:
-        yield from done.get(one.name, ())
     work = partial(_looked_up, folder=index.folder, limits=limits)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with _mapped(work, rest, workers) as results, journal.open("a", encoding="utf-8") as stream:
-        for name, digest, matches in results:
-            equal = by_hash.get(digest, []) if digest else []
-            pairs = [Pair(name, other, True) for other in equal]
-            pairs += [Pair(name, match.recording, False, match) for match in matches if match.recording not in equal]
-            row = {"name": name, "limits": dataclasses.astuple(limits), "pairs": [pair.to_json() for pair in pairs]}
-            stream.write(json.dumps(row) + "\n")
-            advance(1)
-            yield from pairs
+    with journal(known) as book:
+        done = _done(book, limits)
+        advance(sum(one.name in done for one in recordings))
+        rest = [one for one in recordings if one.name not in done]
+        for one in recordings:
+            yield from done.get(one.name, ())
+        with _mapped(work, rest, workers) as results:
+            for name, digest, matches in results:
+                equal = by_hash.get(digest, []) if digest else []
+                pairs = [Pair(name, other, True) for other in equal]
+                pairs += [Pair(name, m.recording, False, m) for m in matches if m.recording not in equal]
+                row = {"name": name, "limits": dataclasses.astuple(limits), "pairs": [pair.to_json() for pair in pairs]}
+                book.append(json.dumps(row) + "\n")
+                advance(1)
+                yield from pairs
 
 
-def _read_journal(journal: Path, limits: CopyLimits) -> dict[str, list[Pair]]:
-    """What an earlier run found under the same limits; a last line cut short by a kill is left out."""
-    if not journal.is_file():
-        return {}
+def _done(book: Journal, limits: CopyLimits) -> dict[str, list[Pair]]:
+    """What an earlier run found under the same limits."""
     done = {}
-    whole = [line for line in journal.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    for line in whole:
+    for line in book.lines(_is_row):
         row = json.loads(line)
         if tuple(row["limits"]) == dataclasses.astuple(limits):
             done[row["name"]] = [pair_from_json(pair) for pair in row["pairs"]]
-    write_text(journal, "".join(whole))
     return done
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return bool({"name", "limits", "pairs"} <= json.loads(line).keys())
+    except (ValueError, AttributeError, RecursionError):
+        return False
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,11 @@ def record_card(table: Table, row: int, record: Record, flag: Flag | None, playe
     """A record: what it is, its recordings, its messages and its extras."""
     facts = {
         "id": record.id, "task": record.task, "split": record.split, "source": record.source,
-        "licence": record.licence, "file": table.files[table.file[row]].name,
+        "licence": record.licence, "file": table.file_name(row),
     }  # fmt: skip
     told = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items())
-    sounds = "".join(player(table.audio(row, name), name, players) for name in record.audios)
+    found = zip(table.sounds(row, record), record.audios, strict=True)
+    sounds = "".join(player(sound, name, players) for sound, name in found)
     bubbles = "".join(
         f'<div class="alm-said alm-{message.role}"><span>{message.role}</span><p>{text(message.content)}</p></div>'
         for message in record.messages
@@ -57,12 +58,12 @@ def flag_line(flag: Flag | None) -> str:
     return f'<p class="alm-flag"><strong>flagged, {text(flag.reason)}</strong>{note} {when}</p>'
 
 
-def player(path: Path, name: str, players: Players) -> str:
+def player(sound: Path | bytes, name: str, players: Players) -> str:
     """A recording to listen to, or why there is none."""
     try:
         if "://" in name:
             raise AudioError("is an address; recordings are played from files only")
-        found = players.get(path)
+        found = players.get(sound, name)
     except (AudioError, OSError, ValueError) as fault:
         problem = f'<figcaption>{text(name)}</figcaption><p class="alm-problem">{text(fault)}</p>'
         return f'<figure class="alm-sound">{problem}</figure>'

@@ -13,9 +13,12 @@ from typing import Any
 
 from alm.errors import ConfigError
 from alm.terminal import printable, reporter
+from data_prep.copies.recordings import record_files
 from data_prep.inspecting.flags import FlagFile
 from data_prep.inspecting.sound import Players
 from data_prep.inspecting.statistics import read_all
+from data_prep.inspecting.stored import is_shards
+from data_prep.shards.layout import read_index
 from data_prep.steps import progress
 
 # Gradio's own scripts are inline and use eval-like loading, so those two stay allowed; other hosts are not.
@@ -45,7 +48,7 @@ def open_page(place: Path, flags: Path | None, settings: PageSettings) -> None:
         ConfigError: the port is taken, or the address cannot be listened on.
     """
     auth = _auth(settings)
-    total = sum(path.stat().st_size for path in _files(place))
+    total = _bytes(place)
     with progress() as bars:
         task = bars.add_task("bytes of records", total=total)
         table, found = read_all(place, advance=lambda count: bars.advance(task, count))
@@ -59,10 +62,11 @@ def open_page(place: Path, flags: Path | None, settings: PageSettings) -> None:
         _launch(page.blocks, settings, auth, Path(folder))
 
 
-def _files(place: Path) -> list[Path]:
-    from data_prep.copies.recordings import record_files
-
-    return record_files(place) if place.exists() else []
+def _bytes(place: Path) -> int:
+    """What will be read."""
+    if is_shards(place):
+        return read_index(place).total("parquet_bytes")
+    return sum(path.stat().st_size for path in record_files(place)) if place.exists() else 0
 
 
 def _launch(blocks: Any, settings: PageSettings, auth: tuple[str, str] | None, players: Path) -> None:

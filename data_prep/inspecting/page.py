@@ -45,8 +45,8 @@ class InspectPage:
         self.blocks.queue(default_concurrency_limit=4)
 
     def _title(self) -> str:
-        names = ", ".join(path.name for path in self.table.files)
-        return f"<h1>Records</h1><p>{cards.text(self.table.folder.resolve().name)}: {cards.text(names)}</p>"
+        name = self.table.folder.resolve().name
+        return f"<h1>Records</h1><p>{cards.text(name)}: {cards.text(self.table.contents)}</p>"
 
     def _add_records(self) -> None:
         self.rows = gr.State(self.everything)
@@ -124,7 +124,7 @@ class InspectPage:
 
     def _key(self, row: int) -> tuple[str, str]:
         """File and id of a row."""
-        return self.table.files[self.table.file[row]].name, self.table.record(row).id
+        return self.table.file_name(row), self.table.record(row).id
 
     def _at(self, rows: NDArray[np.int64], at: int) -> Shown:
         """The record at a place of what was chosen; before the first comes the last."""
@@ -139,7 +139,7 @@ class InspectPage:
             record = self.table.record(row)
         except AlmError as fault:
             return cards.empty(f"{fault}; the file was changed: open the page again")
-        flag = self.flags.get(self.table.files[self.table.file[row]].name, record.id)
+        flag = self.flags.get(self.table.file_name(row), record.id)
         return cards.record_card(self.table, row, record, flag, self.players)
 
     def _add_copies(self) -> None:

@@ -39,12 +39,13 @@ class Players:
     _made: dict[str, Player] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, path: Path) -> Player:
-        """The recording decoded; anything that is no recording raises `AudioError` and is not served."""
-        key = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    def get(self, sound: Path | bytes, name: str = "") -> Player:
+        """A file or its bytes decoded; anything that is no recording raises `AudioError` and is not served."""
+        said = sound if isinstance(sound, bytes) else str(sound.resolve()).encode("utf-8", "surrogatepass")
+        key = hashlib.sha256(said).hexdigest()[:24]
         with self._lock:
             if key not in self._made:
-                waveform = load_audio(path, limits=LIMITS)
+                waveform = load_audio(sound, name=name if isinstance(sound, bytes) else None, limits=LIMITS)
                 target = self.folder / f"{key}.wav"
                 write_bytes(target, waveform_to_wav_bytes(waveform))
                 self._made[key] = Player(target, waveform.seconds, waveform.rate, _picture(waveform))

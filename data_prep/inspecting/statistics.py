@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import CorpusError
+from data_prep.inspecting.stored import is_shards, read_shard_table
 from data_prep.inspecting.table import Table, read_table
 from data_prep.records import AUDIO_MARK, Record
+from data_prep.shards.layout import read_index
 
 MOST_WORDS = 200_000
 """Different labels or answers that are counted; further ones count as `others`."""
@@ -59,6 +61,9 @@ class Statistics:
     def hours(self) -> float:
         """Of all records; a recording counts as often as it is used."""
         return float(np.sum(np.asarray(self.seconds), dtype=np.float64)) / 3600
+
+
+SHOWN_MISSING = 20
 
 
 class Counting:
@@ -107,7 +112,7 @@ class Counting:
         self._recordings.add(key)
         if self.check_files and "://" not in name and not _is_file(path):
             self.sum.missing += 1
-            if len(self.sum.missing_shown) < 20:
+            if len(self.sum.missing_shown) < SHOWN_MISSING:
                 self.sum.missing_shown.append(name)
 
     def result(self) -> Statistics:
@@ -151,9 +156,13 @@ def read_all(
     Raises:
         CorpusError: there are no records, or `copies.json` or `leaks.json` is not what the commands write.
     """
-    counting = Counting(check_files)
-    table = read_table(place, counting.take, advance)
+    stored = is_shards(place)
+    counting = Counting(check_files and not stored)
+    table = read_shard_table(place, counting.take, advance) if stored else read_table(place, counting.take, advance)
     found = counting.result()
+    if stored:
+        lost = [name for shard in read_index(place).shards for name in shard.lost]
+        found.missing, found.missing_shown = len(lost), lost[:SHOWN_MISSING]
     found.wrong = table.wrong.total()
     found.copies = _told(table.folder / "copies.json", "pairs", list)
     found.leaks = _told(table.folder / "leaks.json", "leaks", dict)

@@ -79,9 +79,33 @@ class Table:
             stream.seek(self.offsets[row])
             return _parsed(stream.readline(MAX_LINE_BYTES), f"{path}, byte {self.offsets[row]}")
 
-    def audio(self, row: int, name: str) -> Path:
-        """Where a recording of a row lies."""
-        return self.files[self.file[row]].parent / name
+    @property
+    def contents(self) -> str:
+        """The files, in words."""
+        return ", ".join(path.name for path in self.files)
+
+    def file_name(self, row: int) -> str:
+        """Name of the file that a row is in."""
+        return self.files[self.file[row]].name
+
+    def sounds(self, row: int, record: Record) -> list[Path | bytes]:
+        """Recordings of a row: where each lies, or its bytes."""
+        return [self.files[self.file[row]].parent / name for name in record.audios]
+
+    def add(self, number: int, offset: int, record: Record, languages: Mapping[str, str]) -> str:
+        """Note the record that begins at `offset` of file `number`; gives its language."""
+        self.offsets.append(offset)
+        self.file.append(number)
+        language = _language(record, languages)
+        for name in FACETS:
+            self.facets[name].add(language if name == "language" else str(getattr(record, name)))
+        return language
+
+    def note_wrong(self, name: str, fault: RecordError) -> None:
+        """Count a row of a file that is no record."""
+        self.wrong[name] += 1
+        if len(self.wrong_shown) < SHOWN_WRONG:
+            self.wrong_shown.append(str(fault)[:300])
 
     def chosen(self, wanted: Mapping[str, str], text: str = "") -> NDArray[np.int64]:
         """Numbers of the rows that have all wanted words of facets, and the text anywhere, whatever its case."""
@@ -128,7 +152,7 @@ def read_table(
     """
     files = record_files(place) if place.exists() else []
     if not files:
-        raise CorpusError(f"{place}: no records; give a .jsonl file, or a folder with train, dev or test.jsonl")
+        raise CorpusError(f"{place}: no records; give a .jsonl file, a folder with train, dev or test.jsonl, or shards")
     folder = place if place.is_dir() else place.parent
     table = Table(folder, files)
     languages = _languages(folder)
@@ -138,16 +162,9 @@ def read_table(
             try:
                 record = _parsed(line, f"{path.name}, byte {offset}")
             except RecordError as fault:
-                table.wrong[path.name] += 1
-                if len(table.wrong_shown) < SHOWN_WRONG:
-                    table.wrong_shown.append(str(fault)[:300])
+                table.note_wrong(path.name, fault)
                 continue
-            table.offsets.append(offset)
-            table.file.append(number)
-            language = _language(record, languages)
-            for name in FACETS:
-                table.facets[name].add(language if name == "language" else str(getattr(record, name)))
-            take(record, path.parent, language)
+            take(record, path.parent, table.add(number, offset, record, languages))
     return table
 
 

@@ -17,7 +17,7 @@ import soundfile
 
 from alm.errors import RecordError
 from data_prep.errors import CorpusError
-from data_prep.makers import composed, music, pairs, reasoning, sounds, space, speech, timing
+from data_prep.makers import composed, intent, music, pairs, reasoning, sounds, space, speech, timing
 from data_prep.makers.base import Making, Task, Turn
 from data_prep.makers.checking import fault_in
 from data_prep.makers.dialogue import dialogue_task
@@ -30,7 +30,8 @@ from data_prep.samples import Sample
 from data_prep.scenes import rng_for
 
 _SINGLE = (
-    *sounds.TASKS, *timing.TASKS, *speech.TASKS, *music.TASKS, *space.TASKS, *reasoning.TASKS, *composed.TASKS,
+    *sounds.TASKS, *timing.TASKS, *speech.TASKS, *intent.TASKS, *music.TASKS, *space.TASKS, *reasoning.TASKS,
+    *composed.TASKS,
 )  # fmt: skip
 TASKS: Mapping[str, Task] = {task.name: task for task in (*_SINGLE, *pairs.TASKS, dialogue_task(_SINGLE))}
 """All tasks by name."""

@@ -18,6 +18,7 @@ MAX_VOCABULARY = 3000
 """Values of one closed set that may be asked for."""
 MAX_BESIDE = 24
 """Labels that are kept as company of a label."""
+SENTIMENTS = ("negative", "neutral", "positive")
 WHOLE = ("", "")
 """The pool of all samples."""
 
@@ -43,6 +44,18 @@ def heard(sample: Sample) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for label in found if not said or label.strip().lower() != said))
 
 
+def sentiment_of(sample: Sample) -> str:
+    """The sentiment of what is said, where the source tells it."""
+    told = sample.extras.get("sentiment")
+    return told if isinstance(told, str) and told in SENTIMENTS else ""
+
+
+def acts_of(sample: Sample) -> list[str]:
+    """The acts of dialogue that the source tells, each once."""
+    told = sample.extras.get("dialogue_acts")
+    return list(dict.fromkeys(a for a in told if isinstance(a, str) and a.strip())) if isinstance(told, list) else []
+
+
 def values_of(sample: Sample) -> Iterator[tuple[Key, str]]:
     """All values of the sample that belong to a closed set."""
     for label in heard(sample):
@@ -53,9 +66,11 @@ def values_of(sample: Sample) -> Iterator[tuple[Key, str]]:
         "speaker": sample.voice.speaker,
         "scene": sample.scene,
         "language": sample.language,
+        "sentiment": sentiment_of(sample),
     }
     yield from (((name, source), value) for name, value in singles.items() if value)
     yield from ((("genre", source), value) for value in dict.fromkeys(sample.music.genre))
+    yield from ((("act", source), value) for value in acts_of(sample))
 
 
 def values_in(sample: Sample, field: str) -> list[tuple[Key, str]]:

@@ -15,7 +15,7 @@ import json
 import os
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +42,8 @@ class StreamItem:
 
     record: Record
     audios: tuple[bytes, ...]
+    paths: tuple[str, ...] = ()
+    """Where the recordings came from, as the row had named them."""
 
     def waveform(self, place: int = 0) -> Waveform:
         """Recording `place`, decoded to mono at its own rate. Raises: AudioError."""
@@ -90,7 +92,7 @@ class ShardStream:
         self.shards = [shard for shard in index.of(split) if shard.records]
         if not self.shards:
             raise ConfigError(f"{self.folder}: has no split {split!r}; it has {', '.join(index.splits) or 'none'}")
-        _check_sizes(self.folder, self.shards)
+        check_sizes(self.folder, self.shards)
         self.epoch = 0
         self._start = 0
         self._taken = 0
@@ -193,7 +195,8 @@ def _pieces(number: int, records: int) -> NDArray[np.int64]:
     return np.stack([np.full(records, number, np.int64), np.arange(records, dtype=np.int64)], axis=1)
 
 
-def _check_sizes(folder: Path, shards: list[Shard]) -> None:
+def check_sizes(folder: Path, shards: Sequence[Shard]) -> None:
+    """Raises `CorpusError` when a shard is absent or of another size than the index says."""
     for shard in shards:
         for ending, size in ((".tar", shard.tar_bytes), (".parquet", shard.parquet_bytes)):
             path = folder / f"{shard.name}{ending}"
@@ -222,7 +225,7 @@ class _Files:
         """Record `row` of a shard."""
         start, size, place = self._places(number)[row].tolist()
         data = os.pread(self._file(number).fileno(), size, start)
-        return _item(data, place, f"{self.folder / self.shards[number].name}.tar, byte {start}")
+        return item_of(data, place, f"{self.folder / self.shards[number].name}.tar, byte {start}")
 
     def _places(self, number: int) -> NDArray[np.int64]:
         if number not in self.places:
@@ -251,15 +254,17 @@ def _places(folder: Path, shard: Shard) -> NDArray[np.int64]:
     return np.stack([table[name].to_numpy().astype(np.int64) for name in ("tar_offset", "tar_bytes", "place")], 1)
 
 
-def _item(data: bytes, place: int, where: str) -> StreamItem:
-    """A record of the sample that these bytes of a tar hold."""
+def item_of(data: bytes, place: int, where: str) -> StreamItem:
+    """A record of the sample that these bytes of a tar hold. Raises `CorpusError` naming `where`."""
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             # Offsets are of regular members written by `packing`: nothing is extracted to disk.
             members = {info.name: data[info.offset_data : info.offset_data + info.size] for info in tar if info.isreg()}
         name = next(name for name in members if name.endswith(".json"))
-        row = json.loads(members[name])["records"][place]
+        sample = json.loads(members[name])
+        row = sample["records"][place]
         record = from_row(row | {"meta": json.loads(row["meta"])}, where)
-        return StreamItem(record, tuple(members[audio] for audio in record.audios))
+        paths = tuple(str(one["path"]) for one in sample["audios"])
+        return StreamItem(record, tuple(members[audio] for audio in record.audios), paths)
     except (tarfile.TarError, ValueError, KeyError, IndexError, TypeError, StopIteration, RecordError) as fault:
         raise CorpusError(f"{where}: is no sample of a shard ({fault!r}); check it with --verify") from fault

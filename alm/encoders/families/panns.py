@@ -288,7 +288,7 @@ FAMILY = Family(
             "wavegram-logmel-cnn14": {"inputs": "both"},
         }
     ),
-    lora_targets=("conv1", "conv2"),
+    lora_targets=(),
     facts=Facts(
         title="PANNs",
         paper="Kong, Cao, Iqbal, Wang, Wang and Plumbley, 2020: arXiv 1912.10211",

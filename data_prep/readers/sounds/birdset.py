@@ -9,12 +9,12 @@ from typing import Any
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, Source
+from data_prep.readers.rows import RowError
 from data_prep.readers.sounds.licences import short_licence
 from data_prep.readers.sounds.reading import (
     Group,
     Reading,
     Recordings,
-    UnusableError,
     drop_empty,
     gather,
     unknown_label,
@@ -161,7 +161,7 @@ class _Facts:
 
     def _sample(self, name: str, **told: Any) -> Sample:
         if "." not in name:
-            raise UnusableError("bad path", f"{name[:80]!a} has no ending")
+            raise RowError("bad path", f"{name[:80]!a} has no ending")
         return Sample(
             id=f"{self._part}/{name}",
             audio=self._clips.file(name),

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.readers.base import Lost, ReadOptions, Source
+from data_prep.readers.rows import RowError
 from data_prep.readers.sounds.licences import FREESOUND, YOUTUBE, short_licence
-from data_prep.readers.sounds.reading import Group, Reading, Recordings, UnusableError, drop_empty, gather
+from data_prep.readers.sounds.reading import Group, Reading, Recordings, drop_empty, gather
 from data_prep.readers.sounds.tables import Row, table
 from data_prep.readers.sounds.youtube import clip_names, freesound_group, group, video_id
 from data_prep.samples import Asked, Sample
@@ -101,7 +102,7 @@ def _clotho(row: Row, part: str, about: Mapping[str, Row], clips: Recordings) ->
     name = row.text("file_name")
     captions = tuple(text for number in range(1, 6) if (text := row.text(f"caption_{number}", "")))
     if not captions:
-        raise UnusableError("no caption", f"{name} has none")
+        raise RowError("no caption", f"{name} has none")
     licence, group_of, words = _facts(about, name)
     return Sample(
         id=f"{part}/{name}",

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 from alm.errors import AlmError
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, inside
-from data_prep.readers.sounds.tables import BAD_ROW, Row
+from data_prep.readers.rows import BAD_ROW, MISSING, UNKNOWN, RowError
+from data_prep.readers.sounds.tables import Row
 from data_prep.samples import Sample
 
 ENDINGS = (
@@ -24,22 +25,14 @@ ENDINGS = (
 """A film or video counts: its sound track is what is read."""
 _ENDING_NUMBERS = {ending: number for number, ending in enumerate(ENDINGS)}
 _PLAIN = re.compile(r"(?!\.{1,2}$)[^/\\\0]{1,240}", re.DOTALL)
-BAD_PATH, MISSING = "bad path", "missing file"
+BAD_PATH = "bad path"
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
-class UnusableError(CorpusError):
-    """A row that gives no sample, with the class of reason under which it is counted."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-def unknown_label(label: str, known: str) -> UnusableError:
+def unknown_label(label: str, known: str) -> RowError:
     """The error for a label that the lists of a source do not have."""
-    return UnusableError("unknown label", f"{label[:80]!a} is not in {known}")
+    return RowError(UNKNOWN, f"{label[:80]!a} is not in {known}")
 
 
 class Recordings:
@@ -63,11 +56,11 @@ class Recordings:
         """The recording with the first of these names that is there, whatever its ending.
 
         Raises:
-            UnusableError: a name is no name of a file, or there is none and `check_files` is set.
+            RowError: a name is no name of a file, or there is none and `check_files` is set.
         """
         for stem in stems:
             if not _PLAIN.fullmatch(stem):
-                raise UnusableError(BAD_PATH, f"{stem[:120]!a} is no name of a file")
+                raise RowError(BAD_PATH, f"{stem[:120]!a} is no name of a file")
         if not self._options.check_files:
             return self._unchecked(f"{stems[0]}{ENDINGS[0]}")
         known = self._known()
@@ -82,15 +75,15 @@ class Recordings:
         """The recording with this name and ending.
 
         Raises:
-            UnusableError: as `named`.
+            RowError: as `named`.
         """
         if not _PLAIN.fullmatch(name):
-            raise UnusableError(BAD_PATH, f"{name[:120]!a} is no name of a file")
+            raise RowError(BAD_PATH, f"{name[:120]!a} is no name of a file")
         if not self._options.check_files:
             return self._unchecked(name)
         try:
             found = self.named(name.rpartition(".")[0] or name)
-        except UnusableError:
+        except RowError:
             raise self._missing(name) from None
         if unicodedata.normalize("NFC", found).endswith(f"/{unicodedata.normalize('NFC', name)}"):
             return found
@@ -103,14 +96,14 @@ class Recordings:
         """The first of these paths, as a list writes them, that is there.
 
         Raises:
-            UnusableError: a path leads out of the folder, or there is none and `check_files` is set.
+            RowError: a path leads out of the folder, or there is none and `check_files` is set.
         """
         places = [_inside(self._root, one, self._options) for one in written]
         if not self._options.check_files:
             return str(places[0])
         if found := next((place for place in places if _is_file(place)), None):
             return str(found)
-        raise UnusableError(MISSING, f"no {places[0]}")
+        raise RowError(MISSING, f"no {places[0]}")
 
     def below(self, folder: str, written: str) -> str:
         """The recording that a list in a folder of the download names, unless a mapping says where it is."""
@@ -121,9 +114,9 @@ class Recordings:
         folder = next((f for f in self._folders if "*" not in f), "")
         return str(inside(self._root, f"{folder}/{name}".lstrip("/"), self._options))
 
-    def _missing(self, name: str) -> UnusableError:
+    def _missing(self, name: str) -> RowError:
         places = ", ".join(f or "." for f in self._folders[:4])
-        return UnusableError(MISSING, f"no {name[:120]} in {places} of {self._base}")
+        return RowError(MISSING, f"no {name[:120]} in {places} of {self._base}")
 
     def _known(self) -> Mapping[str, int]:
         if self._stems is None:
@@ -155,7 +148,7 @@ def _inside(root: Path, written: str, options: ReadOptions) -> Path:
     try:
         return inside(root, written, options)
     except CorpusError as fault:
-        raise UnusableError(BAD_PATH, str(fault)) from fault
+        raise RowError(BAD_PATH, str(fault)) from fault
 
 
 def _is_file(place: Path) -> bool:
@@ -233,7 +226,7 @@ class Reading:
         many = f" ({rows} rows)" if rows != 1 else ""
         try:
             sample = make()
-        except UnusableError as fault:
+        except RowError as fault:
             return Lost(fault.reason, where, f"{fault}{many}")
         except AlmError as fault:
             return Lost(BAD_ROW, where, f"{fault}{many}")

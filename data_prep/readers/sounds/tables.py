@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost
+from data_prep.readers.rows import BAD_ROW
 
 MAX_LINE_BYTES = 1 << 20
 MAX_ROW_LINES = 20
@@ -23,7 +24,6 @@ MAX_ROW_LINES = 20
 MAX_ENTRY_LETTERS = 1 << 24
 MAX_JSON_BYTES = 1 << 28
 """Of a JSON file that is read whole; larger ones are read by entries."""
-BAD_ROW = "bad row"
 _WINDOW_LETTERS = 1 << 20
 _BETWEEN = re.compile(r"[\s,]*")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from data_prep.errors import CorpusError
 from data_prep.readers.base import Lost, ReadOptions, Source
+from data_prep.readers.rows import RowError
 from data_prep.readers.sounds.licences import FREESOUND, YOUTUBE, short_licence
-from data_prep.readers.sounds.reading import Reading, Recordings, UnusableError
+from data_prep.readers.sounds.reading import Reading, Recordings
 from data_prep.readers.sounds.tables import Row, json_entries, json_file, json_object, table
 from data_prep.readers.sounds.youtube import freesound_group, group
 from data_prep.samples import Sample
@@ -69,9 +70,9 @@ def _barred(folder: Path) -> Mapping[str, frozenset[str]]:
 def _described(row: Row, source: str, part: str, barred: Mapping[str, frozenset[str]], clips: Recordings) -> Sample:
     name = row.text("id").removesuffix(".wav")
     if name in barred.get(part.removesuffix("_SL"), ()):
-        raise UnusableError("on the blacklist", f"{name} is in another set as well")
+        raise RowError("on the blacklist", f"{name} is in another set as well")
     if not (captions := row.texts("caption")):
-        raise UnusableError("no caption", f"{name} has none")
+        raise RowError("no caption", f"{name} has none")
     names = ("title", "description", "author", "category", "download_link")
     facts = {field: text for field in names if (text := row.text(field, ""))}
     return Sample(
@@ -131,11 +132,11 @@ def _side_of(parts: tuple[str, ...]) -> str:
 def _listed(row: Row, clips: Recordings) -> Sample:
     captions = tuple(text for name in ("caption1", "caption2") if (text := row.text(name, "")))
     if not captions:
-        raise UnusableError("no caption", f"{row.text('freesound_id')} has none")
+        raise RowError("no caption", f"{row.text('freesound_id')} has none")
     written, number = _file(row), row.text("freesound_id")
     try:
         audio = clips.path(written, f"audio/{written}", f"freesound_no_overlap/{written}", f"freesound/{written}")
-    except UnusableError as fault:
+    except RowError as fault:
         if fault.reason == "bad path":
             raise
         audio = clips.named(number)
@@ -159,7 +160,7 @@ def _paired(path: Path, root: Path, options: ReadOptions) -> Sample:
     original = told.values.get("original_data")
     about = Row(f"{path}, field 'original_data'", original if isinstance(original, Mapping) else {})
     if not (captions := told.texts("text")):
-        raise UnusableError("no caption", f"{place} has none")
+        raise RowError("no caption", f"{place} has none")
     number = about.text("id", "") or about.text("freesound_id", "")
     side = _side_of(place.parts)
     return Sample(

@@ -33,8 +33,12 @@ class GenerateOptions:
     key_env: str = ""
     """Environment variable that holds the server's key."""
     splits: tuple[str, ...] = ("train",)
+    most_failed: int = 0
+    """Questions of a split that may stay without an answer; with more of them the build stops."""
 
     def __post_init__(self) -> None:
+        if self.most_failed < 0:
+            raise ConfigError(f"generate: most_failed is {self.most_failed}; it must be at least 0")
         if not self.splits or set(self.splits) - set(SPLITS):
             raise ConfigError(f"generate: splits is {list(self.splits)}; it must be some of {', '.join(SPLITS)}")
 
@@ -57,7 +61,7 @@ def run(task: Task) -> dict[str, Any]:
     """The rows of one split. What was answered before is not asked again.
 
     Raises:
-        ConfigError: the server refuses all, or does not answer; the next run goes on.
+        ConfigError: the server refuses all, or more than `most_failed` got no answer; the next run goes on.
         BudgetSpentError: a limit of the plan was reached; the next run goes on.
     """
     from alm.endpoints import Endpoint
@@ -68,6 +72,12 @@ def run(task: Task) -> dict[str, Any]:
     plan = _plan_of(options, task.seed, "generate")
     generation = Generation(plan, endpoint, task.folder.parent / ANSWERS / task.unit)
     count = write_rows(generation.records(s for s in read_samples(task) if s.split == task.unit), task)
+    failed = sum(found.failed for found in generation.report.kinds.values())
+    if failed > options.most_failed:
+        raise ConfigError(
+            f"generate: {failed} questions of {task.unit} got no answer, such as {generation.report.failures[0]}; the "
+            f"next run asks for them alone, or raise most_failed ({options.most_failed})"
+        )
     kinds = {
         name: {"made": found.made, "rejected": dict(sorted(found.rejected.items())), "failed": found.failed}
         for name, found in generation.report.kinds.items()
