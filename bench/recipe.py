@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bench.memory import peak_from_now_on, peak_mebibytes
 from training import paper
 from training.config import ExpectedConfig, LoraSettings, RunConfig, StageConfig, load_config
 
@@ -51,7 +51,7 @@ def measure(name: str, rows: int) -> dict[str, float]:
     inject_adapter_in_model(LoraConfig(r=LORA.rank, target_modules=list(LORA.targets)), model.model)
     learned = [p for n, p in model.named_parameters() if "lora_" in n]
     optimizer = torch.optim.AdamW(learned)
-    before = _resident()
+    before = peak_from_now_on() * 2**20
     states = torch.randn(rows, TEXT + AUDIO, model.config.hidden_size)
     truth = torch.randint(VOCABULARY, (rows * ANSWER,))
     taken = []
@@ -63,16 +63,7 @@ def measure(name: str, rows: int) -> dict[str, float]:
         optimizer.step()
         optimizer.zero_grad()
         taken.append(time.process_time() - started)
-    return {"seconds": min(taken[WARM_UP:]), "more": _peak() - before, "rate": _rate()}
-
-
-def _resident() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return float(pages * resource.getpagesize())
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return {"seconds": min(taken[WARM_UP:]), "more": peak_mebibytes() * 2**20 - before, "rate": _rate()}
 
 
 def _rate() -> float:
@@ -166,7 +157,11 @@ def _checked(checks: list[Check]) -> Iterator[str]:
     yield from (
         "", f"Over {checks[-1].operations / checks[0].operations:.0f} times the operations the reached share is "
         f"{min(ends):.0%} to {max(ends):.0%}. What a GPU reaches is an assumption; where a card is at hand,",
-        "`log.jsonl` of a run has the seconds of each step.",
+        "`log.jsonl` of a run has the seconds of each step.", "",
+        f"Memory: a measured step takes {min(c.more / c.said for c in checks):.1f} to "
+        f"{max(c.more / c.said for c in checks):.1f} times what is reckoned, alike at all sizes. The reckoning counts what is "
+        "kept for the backward pass, not what comes and goes in it; on a processor, whose allocator gives back late, "
+        "that is as much again. Leave room for it.",
     )  # fmt: skip
 
 
