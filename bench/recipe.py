@@ -159,9 +159,8 @@ def _checked(checks: list[Check]) -> Iterator[str]:
         f"{min(ends):.0%} to {max(ends):.0%}. What a GPU reaches is an assumption; where a card is at hand,",
         "`log.jsonl` of a run has the seconds of each step.", "",
         f"Memory: a measured step takes {min(c.more / c.said for c in checks):.1f} to "
-        f"{max(c.more / c.said for c in checks):.1f} times what is reckoned, alike at all sizes. The reckoning counts what is "
-        "kept for the backward pass, not what comes and goes in it; on a processor, whose allocator gives back late, "
-        "that is as much again. Leave room for it.",
+        f"{max(c.more / c.said for c in checks):.1f} times what is reckoned, alike at all sizes. The reckoning counts "
+        "what is kept for the backward pass, not what comes and goes in it. Leave room for it.",
     )  # fmt: skip
 
 
