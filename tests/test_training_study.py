@@ -1,0 +1,149 @@
+"""The study: arms differ in one thing, answers are compared as they should be, and what is looked at is what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alm.errors import ConfigError
+from tests import training_helpers as small
+from training.config import load_config
+from training.language import BARE, token_losses
+from training.rows import Collator, Knowledge, Row
+from training.score import Said, table
+from training.study import insight, scoring
+from training.study.arms import ARMS, BASE, PARTS, chosen, configured
+from training.study.insight import attention_by_layer, knowledge_by_layer, probed
+from training.study.report import figure, interval, read_scores, tables
+from training.study.running import ROWS, SCORES, jobs
+from training.study.scoring import save_scores, score
+
+STUDY = Path(__file__).parents[1] / "training" / "configs" / "study.yaml"
+
+
+def test_arms_differ_from_what_they_are_compared_with() -> None:
+    base = load_config(STUDY)
+    made = {a.name: configured(base, a, 1) for a in ARMS}
+    assert len({a.name for a in ARMS}) == len(ARMS) and {a.part for a in ARMS} == set(PARTS)
+    for arm in ARMS:
+        assert arm.name == arm.against or made[arm.name] != made[arm.against], arm.name
+    kept = made[BASE]
+    for arm in (a for a in ARMS if a.fusion):
+        run = asdict(made[arm.name])
+        run["model"]["branches"][0].pop("fusion")
+        plain = asdict(kept)
+        plain["model"]["branches"][0].pop("fusion")
+        assert run == plain, f"{arm.name} differs in its door alone"
+    language = [s.steps for s in base.stages if s.kind == "language"]
+    assert [s.steps for s in made["mixed"].stages if s.kind == "language"] == [sum(language)], "as many steps in one stage"
+    assert [j.name for j in jobs(chosen(["prefix", BASE]), range(1, 3))][:2] == ["prefix-1", f"{BASE}-1"]
+    with pytest.raises(ConfigError, match="no arm 'deep'"):
+        chosen(["deep"])
+
+
+def _collator(folder: Path, scheme: str, start: int) -> tuple[Any, Collator]:
+    cache = small.write_cache(folder / "cache", [f"{i}.wav" for i in range(8)])
+    branch = {**(small.config().branches or [{}])[0], "fusion": {"scheme": scheme, "start_layer": start}}
+    model = small.model(branches=[branch])
+    knowledge = Knowledge({}, {}, {}, tuple(small.LABELS))
+    return model, Collator(small.processor(model.config), cache, knowledge, "")
+
+
+def _rows(collator: Collator, folder: Path) -> list[Row]:
+    items = [collator.cache.items[str(folder / f"{i}.wav")] for i in range(8)]
+    asked = {"role": "user", "content": "<audio>what is it ?"}
+    texts = [small.LABELS[i % 3] for i in range(8)]
+    return [
+        Row(str(i), "label", "s", "test", (asked, {"role": "assistant", "content": f"a {t}"}), (item,), i % 5,
+            tuple(f"a {x}" for x in (t, *(y for y in small.LABELS if y != t))) if i % 2 else ())
+        for i, (t, item) in enumerate(zip(texts, items, strict=True))
+    ]  # fmt: skip
+
+
+def test_answers_are_scored_alike_alone_and_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, collator = _collator(tmp_path, "delayed", 1)
+    rows = _rows(collator, tmp_path)
+    together = score(model, collator, rows)
+    monkeypatch.setitem(scoring.ROWS_AT_ONCE, "cpu", 1)
+    alone = score(model, collator, rows)
+    assert together[0].tolist() == alone[0].tolist()
+    np.testing.assert_allclose(together[1], alone[1], atol=1e-4)
+
+
+def test_the_likeliest_of_the_allowed_answers_counts(tmp_path: Path) -> None:
+    model, collator = _collator(tmp_path, "delayed", 1)
+    row = next(r for r in _rows(collator, tmp_path) if r.rivals)
+    nats = []
+    for text in row.rivals:
+        messages = (row.messages[0], {"role": "assistant", "content": text})
+        one = Row(row.id, row.task, row.source, row.split, messages, row.items, row.length)
+        batch = collator.batch([[one]], BARE, np.random.default_rng(0))
+        with torch.no_grad():
+            each = token_losses(model, batch)[0]
+        nats.append(float(each[:-1].sum()) / len(text))
+    assert bool(score(model, collator, [row])[0][0]) == (int(np.argmin(nats)) == 0)
+
+
+@pytest.mark.parametrize(("scheme", "start"), [("prefix", 0), ("delayed", 2), ("keys_values", 2)])
+def test_attention_to_audio_is_seen_where_audio_is(
+    tmp_path: Path, scheme: str, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, collator = _collator(tmp_path, scheme, start)
+    monkeypatch.setattr(insight, "QUESTION", "what is it ?")
+    for name, value in (("TRAIN_EACH", 1), ("LOOKED_AT", 2)):
+        monkeypatch.setattr(insight, name, value)
+    listed = small.sounds(tmp_path, 8)[:8]
+    split = [type(s)(**{**vars(s), "split": "test" if i > 2 else "train"}) for i, s in enumerate(listed)]
+    found = probed(split, collator.cache)
+    assert any(found.train) and not all(found.train)
+    shares = attention_by_layer(model, collator, found)
+    assert [share > 0 for share in shares] == [layer >= start for layer in range(4)]
+    known = knowledge_by_layer(model, collator, found)
+    assert len(known) == 5 and all(0 <= value <= 1 for value in known)
+
+
+def _study(folder: Path) -> None:
+    folder.mkdir()
+    rows = [{"id": str(i), "task": ["choice", "transcribe"][i % 2], "source": f"s{i % 7}"} for i in range(40)]
+    (folder / ROWS).write_text(json.dumps(rows))
+    for arm, share in ((BASE, 0.25), ("prefix", 0.75)):
+        for seed in (1, 2):
+            (folder / f"{arm}-{seed}").mkdir()
+            right = np.random.default_rng(seed).random(40) < share
+            save_scores(folder / f"{arm}-{seed}" / SCORES, right, np.full(40, 2.0, np.float32), {"seconds": 1.0})
+
+
+def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
+    _study(tmp_path / "study")
+    text = "\n".join(tables(tmp_path / "study"))
+    assert "| choice (20)" in text and "transcribe, nats" in text and "2.00 ± 0.00" in text
+    assert "prefix against delayed-8 | **+" in text, "a surely better arm is marked"
+    kept = read_scores(tmp_path / "study", BASE, 40)
+    assert kept is not None and kept.right.shape == (2, 40)
+    assert read_scores(tmp_path / "study", "delayed", 40) is None, "names are whole"
+    with pytest.raises(ConfigError, match="holds no study"):
+        tables(tmp_path)
+
+
+def test_intervals_are_over_sources() -> None:
+    sources = np.array(["a"] * 50 + ["b"] * 50)
+    values = np.array([1.0] * 50 + [0.0] * 50)
+    mask = [np.ones(100, bool)]
+    assert figure(values, mask) == 0.5
+    assert interval(values, mask, sources, "x") == (0.0, 1.0), "two sources tell next to nothing"
+    low, high = interval(values, mask, np.arange(100).astype(str), "x")
+    assert 0.35 < low < 0.5 < high < 0.65, "the control: a hundred tell more"
+
+
+def test_adapters_stand_side_by_side() -> None:
+    rows = [Row(str(i), ["order", "overlap"][i % 2], f"s{i}", "test", (), (), 1) for i in range(40)]
+    yes, no = np.ones(40, bool), np.zeros(40, bool)
+    lines = table(rows, {"old": Said(no, no), "new": Said(yes, no)}, known=["order"])
+    assert "| `order` | 20 | 0.0 % | 0.0 % | 100.0 % | 0.0 % | +100.0 (+100.0 to +100.0) |" in lines
+    assert any(line.startswith("| `overlap` (new) |") for line in lines)
