@@ -1,4 +1,4 @@
-"""The study: arms differ in one thing, answers are compared as they should be, and what is looked at is what is there."""
+"""The study: arms differ in one thing, answers are compared as they should be, what is looked at is what is there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_arms_differ_from_what_they_are_compared_with() -> None:
         plain["model"]["branches"][0].pop("fusion")
         assert run == plain, f"{arm.name} differs in its door alone"
     language = [s.steps for s in base.stages if s.kind == "language"]
-    assert [s.steps for s in made["mixed"].stages if s.kind == "language"] == [sum(language)], "as many steps in one stage"
+    assert [s.steps for s in made["mixed"].stages if s.kind == "language"] == [sum(language)], "as many steps"
     assert [j.name for j in jobs(chosen(["prefix", BASE]), range(1, 3))][:2] == ["prefix-1", f"{BASE}-1"]
     with pytest.raises(ConfigError, match="no arm 'deep'"):
         chosen(["deep"])
