@@ -27,6 +27,7 @@ from training.calibrate import TEMPLATES, text_states
 from training.config import StageConfig
 from training.features import FeatureCache, Features, collate
 from training.groups import evaluating
+from training.losses.contrast import symmetric
 from training.objective import rng_for
 from training.placing import moved
 from training.processes import Processes
@@ -227,11 +228,7 @@ def _contrast(scale: Tensor, sounds: Tensor, texts: Tensor, wanted: Tensor) -> T
     """Symmetric contrastive loss; clips that share a class are no negatives of each other."""
     if len(sounds) < 2:
         return sounds.sum() * 0.0
-    similar = scale * sounds @ texts.T
-    own = torch.arange(len(sounds), device=sounds.device)
-    same = (wanted @ wanted.T > 0) & ~torch.eye(len(sounds), dtype=torch.bool, device=sounds.device)
-    similar = similar.masked_fill(same, -1e4)
-    return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2
+    return symmetric(scale * sounds @ texts.T, (wanted @ wanted.T > 0).fill_diagonal_(False))
 
 
 def _bce(logits: Tensor, wanted: Tensor) -> Tensor:

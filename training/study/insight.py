@@ -75,12 +75,12 @@ def _rows(items: Sequence[Item]) -> list[Row]:
 
 def _prompts(collator: Collator, items: Sequence[Item], device: torch.device) -> dict[str, Tensor]:
     """Prompts padded on the left, so that the answer begins at the last place of each."""
-    made = [collator.prompt(r, BARE, rng_for("insight")) for r in _rows(items)]
-    longest = max(m["input_ids"].shape[1] for m in made)
-    ids = torch.cat([F.pad(m["input_ids"], (longest - m["input_ids"].shape[1], 0)) for m in made])
-    mask = torch.cat([F.pad(m["attention_mask"], (longest - m["input_ids"].shape[1], 0)) for m in made])
-    audio = collator.audio_inputs(_rows(items))
-    return moved({**audio, "input_ids": ids, "attention_mask": mask}, device)
+    rows = _rows(items)
+    made = [torch.tensor(collator.encode(r, BARE, rng_for("insight"), prompt_only=True).ids) for r in rows]
+    longest = max(map(len, made))
+    ids = torch.stack([F.pad(m, (longest - len(m), 0)) for m in made])
+    mask = torch.stack([F.pad(torch.ones_like(m), (longest - len(m), 0)) for m in made])
+    return moved({**collator.audio_inputs(rows), "input_ids": ids, "attention_mask": mask}, device)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -20,7 +21,7 @@ from training.features import FeatureCache
 from training.rows import Row
 from training.run import Run
 from training.sounds import Sound
-from training.study.arms import BASE, TOLD, Arm, configured
+from training.study.arms import TOLD, Arm, configured
 from training.study.insight import attention_by_layer, knowledge_by_layer, probed
 from training.study.scoring import chosen_rows, save_scores, score
 
@@ -92,7 +93,7 @@ def run_job(job: Job, common: Shared, folder: Path, evidence: Path | None) -> No
     if job.arm.evidence:
         told, told_nats = score(model, bare, common.test, TOLD)
         save_scores(own / f"told-{SCORES}", told, told_nats, facts)
-    if job.seed == common.base.seed and (job.arm.part == "a" or job.arm.name == BASE):
+    if job.seed == common.base.seed and job.arm.part == "a":
         chosen = probed(common.sounds, FeatureCache(Path(common.base.data.cache)))
         found = {
             "probe": knowledge_by_layer(model, bare, chosen),
@@ -107,8 +108,6 @@ def _guarded(job: Job, common: Shared, folder: Path, evidence: Path | None) -> N
     try:
         run_job(job, common, folder, evidence)
     except Exception as error:
-        import traceback
-
         log.write_text(traceback.format_exc(), encoding="utf-8")
         raise SystemExit(1) from error
 
