@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.encoders.base import AudioEncoder, EncoderOutput, FrontEnd
+from alm.encoders.blocks.steps import check_frequency, patch_times
 from alm.encoders.blocks.vit import VitBlock
 from alm.errors import ConfigError
 
@@ -53,8 +54,7 @@ def check_sizes(name: str, config: object) -> None:
         value = values[field.name]
         if type(field.default) is int and (type(value) is not int or value < 1):
             raise ConfigError(f"{name} encoder: {field.name} is {value!r}; it must be a whole number above 0")
-    if values["frequency"] not in ("mean", "tokens"):
-        raise ConfigError(f"{name} encoder: frequency is {values['frequency']!r}; it must be mean or tokens")
+    check_frequency(name, values["frequency"])
     if values["dim"] % values.get("num_heads", 1):
         raise ConfigError(f"{name} encoder: dim {values['dim']} is no multiple of num_heads {values['num_heads']}")
 
@@ -99,9 +99,8 @@ class GridEncoder(AudioEncoder):
 
     def times(self, count: int) -> Tensor:
         """See `AudioEncoder.times`; patches of one step have the same times, the middle where patches overlap."""
-        step = torch.arange(count, dtype=torch.float64) // (self.grid.rows if self.every_patch else 1)
         overlap = (self.grid.patch_frames - self.grid.stride_frames) / 2 * self.front_end.frame_seconds
-        return torch.stack([step, step + 1], dim=1) / self._steps_per_second + overlap
+        return patch_times(count, self.grid.rows if self.every_patch else 1, self._steps_per_second) + overlap
 
     def forward(self, spectrogram: Tensor, mask: Tensor, layers: Sequence[int]) -> EncoderOutput:
         """See `AudioEncoder.forward`; `time` is steps, times rows where every patch is wanted."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from alm.encoders.base import EncoderOutput, config_from
 from alm.encoders.blocks.patches import PatchConfig, PatchEmbedding, PatchEncoder, fill, sine_positions
-from alm.encoders.blocks.reading import block_count, divided, refusal, required
+from alm.encoders.blocks.reading import HEAD_DIM, block_count, divided, refusal, required
 from alm.encoders.blocks.vit import VitBlock
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.kaldi import KaldiFrontEnd
@@ -24,7 +24,6 @@ from alm.errors import ConfigError
 
 _HEADS: Mapping[int, int] = MappingProxyType({384: 6, 768: 12, 1024: 16, 1280: 16})
 """Heads of the published widths; the files do not say it."""
-_HEAD_DIM = 64
 _UNUSED = ("decoder", "mask_token", "fc_norm.", "head.", "ppnet.", "head_drop.")
 
 
@@ -123,7 +122,7 @@ def read_as(family: str, checkpoint: Checkpoint) -> Read:
     config = {
         "dim": dim,
         "num_layers": block_count(tensors),
-        "num_heads": settings.get("num_heads") or _HEADS.get(dim) or max(1, dim // _HEAD_DIM),
+        "num_heads": settings.get("num_heads") or _HEADS.get(dim) or max(1, dim // HEAD_DIM),
         "ffn_dim": tensors["blocks.0.mlp.fc1.weight"].shape[0],
         "patch_frames": side,
         "mel_bins": bins,

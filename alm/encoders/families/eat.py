@@ -17,14 +17,12 @@ from torch import Tensor, nn
 
 from alm.encoders.base import EncoderOutput, config_from
 from alm.encoders.blocks.patches import PatchConfig, PatchEmbedding, PatchEncoder, fill, sine_positions
-from alm.encoders.blocks.reading import block_count, divided, refusal, required
+from alm.encoders.blocks.reading import HEAD_DIM, block_count, divided, refusal, required
 from alm.encoders.blocks.vit import VitBlock
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.errors import ConfigError
 
-_HEAD_DIM = 64
-"""Width of a head in all released sizes."""
 _POSITIONS = "fixed_positional_encoder.positions"
 _UNUSED = ("decoder.", "_ema", "fc_norm.", "head.", "recon_proj.", "cls_proj.", "shared_decoder.", "center", "alibi")
 
@@ -112,7 +110,7 @@ def read_as(family: str, checkpoint: Checkpoint) -> Read:
     config = {
         "dim": dim,
         "num_layers": block_count(tensors),
-        "num_heads": model.get("num_heads") or max(1, dim // _HEAD_DIM),
+        "num_heads": model.get("num_heads") or max(1, dim // HEAD_DIM),
         "ffn_dim": tensors["blocks.0.mlp.fc1.weight"].shape[0],
         "patch_frames": side,
         "mel_bins": bins,

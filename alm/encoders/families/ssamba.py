@@ -20,7 +20,6 @@ from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.errors import ConfigError
 
-_MEAN, _DEVIATION = -4.2677393, 4.5689974
 _RMS_EPSILON = 1e-5
 _HEADS = ("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_", "v.head.")
 
@@ -126,6 +125,7 @@ class SsambaEncoder(GridEncoder):
     heard the clip. The last layer has the final norm twice, as in the original.
     """
 
+    front_end: KaldiFrontEnd
     name: ClassVar[str] = "ssamba"
 
     def __init__(self, config: SsambaConfig) -> None:
@@ -141,7 +141,7 @@ class SsambaEncoder(GridEncoder):
     @property
     def filler(self) -> float:
         """The authors pad with zeros before they normalise."""
-        return -_MEAN / (2 * _DEVIATION)
+        return self.front_end.padding_value
 
     def _positions(self, steps: Tensor, width: int) -> Tensor:
         table = self.pos_embed[0, 1:].unflatten(0, (self.grid.rows, self.max_steps))

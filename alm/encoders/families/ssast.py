@@ -69,6 +69,7 @@ def ssast_front_end(bins: int, grid: Grid, max_steps: int) -> KaldiFrontEnd:
 class SsastEncoder(GridTransformer):
     """A clip is heard as by the original built for its length: positions are the middle of the learnt ones."""
 
+    front_end: KaldiFrontEnd
     name: ClassVar[str] = "ssast"
 
     def __init__(self, config: SsastConfig) -> None:
@@ -86,7 +87,7 @@ class SsastEncoder(GridTransformer):
     @property
     def filler(self) -> float:
         """The authors pad with zeros before they normalise."""
-        return -_MEAN / (2 * _DEVIATION)
+        return self.front_end.padding_value
 
     def _leading(self) -> Tensor:
         both = self.leading_tokens == 2
