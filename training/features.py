@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -290,11 +290,20 @@ class Extractor:
         numbers = [int(p.stem.split("-")[1]) for p in self.folder.glob("shard-*.safetensors")]
         stem = f"shard-{max(numbers, default=-1) + 1:05d}"
         tensors = {f"{item.sha256}.{n}": t for item, own in items for n, t in own.items()}
-        with whole_file(self.folder / f"{stem}.safetensors") as temporary:
-            save_file(tensors, temporary)
-        rows = [{k: v for k, v in asdict(item).items() if k != "shard"} for item, _ in items]
-        with whole_file(self.folder / f"{stem}.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+        write_shard(self.folder, stem, tensors, [index_row(item) for item, _ in items])
+
+
+def index_row(item: Item) -> dict[str, Any]:
+    """An entry as its shard's index holds it."""
+    return {k: v for k, v in asdict(item).items() if k != "shard"}
+
+
+def write_shard(folder: Path, stem: str, tensors: dict[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Both files of a shard, the index last: what it does not name does not count."""
+    with whole_file(folder / f"{stem}.safetensors") as temporary:
+        save_file(tensors, temporary)
+    with whole_file(folder / f"{stem}.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
 
 
 def _stack(parts: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from alm.errors import CheckpointError
 from training.atomic import whole_file, write_json
-from training.features import FeatureCache, Item
+from training.features import FeatureCache, Item, index_row, write_shard
 from training.objective import rng_for
 
 PART_ITEMS = 512
@@ -115,7 +115,7 @@ def _pack_part(
 ) -> int:
     cache = FeatureCache(folder)  # open files are not shared between processes
     read = [cache.read(i) for i in items]
-    rows = [{k: v for k, v in asdict(i).items() if k != "shard"} for i in items]
+    rows = [index_row(i) for i in items]
     widths = [{n: h.shape[2] for n, h in f.hidden.items()} for f in read]
     blob = json.dumps([{**r, "widths": w} for r, w in zip(rows, widths, strict=True)])
     pieces: list[NDArray[np.uint8]] = [np.frombuffer(blob.encode(), np.uint8)]
@@ -179,8 +179,5 @@ def _unpack_part(bases: dict[str, Basis], distortion: float, folder: Path, part:
             shape = (row["windows"], width[name], basis.layers, size // basis.layers)
             tensors[f"{row['sha256']}.{name}"] = made.reshape(shape).permute(0, 2, 1, 3).half().contiguous()
     stem = f"shard-{int(part.stem.split('-')[1]):05d}"
-    with whole_file(folder / f"{stem}.safetensors") as temporary:
-        save_file(tensors, temporary)
-    with whole_file(folder / f"{stem}.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    write_shard(folder, stem, tensors, rows)
     return len(rows)

@@ -53,6 +53,7 @@ def _front_end() -> KaldiFrontEnd:
 class AsitEncoder(GridTransformer):
     """Positions are stretched (bicubic) to the length of each clip, as the original does."""
 
+    front_end: KaldiFrontEnd
     name: ClassVar[str] = "asit"
 
     def __init__(self, config: AsitConfig) -> None:
@@ -66,7 +67,7 @@ class AsitEncoder(GridTransformer):
     @property
     def filler(self) -> float:
         """Zeros before normalisation, as AST pads."""
-        return -_MEAN / (2 * _DEVIATION)
+        return self.front_end.padding_value
 
     def _leading(self) -> Tensor:
         return self.cls_token + self.pos_embed[:, :1]
