@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from alm.adapters import ABOUT
 from alm.errors import ConfigError
-from alm.presets import load_preset
 from training.config import RunConfig
 from training.export import write_adapter
 from training.run import Run
+from training.study import arms
+from training.study.arms import Arm
 
 ADAPTER = "adapter"
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way to let the audio in."""
-
-    name: str
-    fusion: Mapping[str, Any]
-    """Fields of `FusionConfig`, for every branch of the preset."""
+VARIANTS = arms.chosen(("prefix", "delayed-4", "delayed-8", "delayed-16", "keys-values-8", "hybrid-8"))
+"""The study's arms that are compared: ways to let the audio in."""
 
 
-VARIANTS = (
-    Variant("prefix", {"scheme": "prefix", "start_layer": 0}),
-    Variant("delayed-4", {"scheme": "delayed", "start_layer": 4}),
-    Variant("delayed-8", {"scheme": "delayed", "start_layer": 8}),
-    Variant("delayed-16", {"scheme": "delayed", "start_layer": 16}),
-    Variant("keys-values-8", {"scheme": "keys_values", "start_layer": 8}),
-    Variant("hybrid-8", {"scheme": "hybrid", "start_layer": 8}),
-)
-
-
-def chosen(names: Sequence[str]) -> list[Variant]:
+def chosen(names: Sequence[str]) -> list[Arm]:
     """Variants by name, all without names.
 
     Raises:
@@ -48,14 +32,12 @@ def chosen(names: Sequence[str]) -> list[Variant]:
     return [known[n] for n in names] or list(VARIANTS)
 
 
-def with_fusion(config: RunConfig, variant: Variant) -> RunConfig:
+def with_fusion(config: RunConfig, variant: Arm) -> RunConfig:
     """The run's configuration with another door in every branch."""
-    model = {**load_preset(config.preset).model, **config.model}
-    branches = [{**branch, "fusion": dict(variant.fusion)} for branch in model["branches"]]
-    return replace(config, model={**config.model, "branches": branches})
+    return arms.configured(config, variant, config.seed)
 
 
-def compare(config: RunConfig, folder: Path, variants: Sequence[Variant], say: Callable[[str], None] = print) -> bool:
+def compare(config: RunConfig, folder: Path, variants: Sequence[Arm], say: Callable[[str], None] = print) -> bool:
     """Train and export every variant into `folder/NAME`, going on where an earlier call stopped.
 
     Gives False when it was asked to stop.
