@@ -9,6 +9,7 @@ from torch import Tensor
 
 from alm.errors import ConversationError
 from alm.fusion import FusionCache
+from alm.fusion.keys_only import KeysOnly
 from alm.modeling import AlmForConditionalGeneration
 
 EVERY = [
@@ -142,6 +143,39 @@ def test_keys_only_audio_passes_no_feed_forward(scheme: str) -> None:
     assert seen[-1] == ids.shape[1], "control: delayed audio does pass the feed-forward blocks"
     for hook in hooks:
         hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("family", "attention"), [(f, "sdpa") for f in FAMILIES] + [("llama", "eager"), ("gemma2", "eager")]
+)
+def test_lent_keys_equal_rows_of_stock_attention(family: str, attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values by the layer's projections are those that the module makes when audio is among its rows."""
+    m = model("hybrid", family, attention=attention)
+    ids, real = left_padded([prompt(4, "a", 6, "a", 2), prompt(7, "a", 3)])
+    audio = audio_tokens(3).requires_grad_()
+
+    def results() -> tuple[Tensor, Tensor]:
+        logits = m(input_ids=ids, attention_mask=real, audio_embeds=audio).logits[(ids != AUDIO) & real.bool()]
+        (gradient,) = torch.autograd.grad(logits.square().mean(), audio)
+        return logits.detach(), gradient
+
+    lent = results()
+    monkeypatch.setattr(KeysOnly, "_lend", lambda self, *args: self._as_rows(*args[:-1]))
+    rows = results()
+    monkeypatch.setattr(KeysOnly, "_lend", lambda self, *args: self._as_rows(args[0], args[1], -args[2], args[3]))
+    other = results()
+    assert close(lent[0], rows[0]) and close(lent[1], rows[1], 1e-5 * float(rows[1].abs().max()) + 1e-6)
+    assert not close(other[0], rows[0]) and not close(other[1], rows[1], 1e-3), "control: other audio"
+
+
+@pytest.mark.parametrize(("scheme", "queries"), [("keys_values", 10), ("hybrid", 12), ("delayed", 15)])
+def test_keys_only_audio_makes_no_queries(scheme: str, queries: int) -> None:
+    m, seen = model(scheme), {}
+    for name in ("q_proj", "k_proj"):
+        part = m.model.language_model.layers[3].self_attn.get_submodule(name)
+        part.register_forward_pre_hook(lambda _, x, n=name: seen.setdefault(n, []).append(x[0].shape[-2]))
+    run(m, prompt(4, "a", 6), audio_tokens(1))
+    assert sum(seen["q_proj"]) == queries and sum(seen["k_proj"]) == 15
 
 
 @pytest.mark.parametrize("scheme", ["delayed", "keys_values", "hybrid"])

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from alm.configuration import AlmConfig
 from alm.fusion.cache import FusionCache
 from alm.fusion.cross_attention import GatedCrossAttention
 from alm.fusion.entry import Entry
+from alm.fusion.keys_only import KeysOnly
 from alm.fusion.layout import Rows
 from alm.fusion.plan import Group, Plan
 
@@ -109,9 +109,9 @@ class FusedDecoder(nn.Module):
         full = self._enter(call, group, full)
         rows, all_rows = Rows.of(stream), Rows.of(stream | keys)
         hidden = rows.take(full)
-        context = self._context(call, group, all_rows)
         places = rows.take(call.places)
-        only_keys = _KeysOnly.of(rows, all_rows, stream, keys, call.audio.tokens) if bool(keys.any()) else None
+        only_keys = KeysOnly.of(rows, all_rows, stream, keys, call.audio.tokens) if bool(keys.any()) else None
+        context = self._context(call, group, all_rows, needs_mask=only_keys is not None)
         for index in range(group.first, group.end):
             if cross is not None and str(index) in self.cross:
                 hidden = self.cross[str(index)](hidden, places, *cross)
@@ -120,8 +120,7 @@ class FusedDecoder(nn.Module):
             if only_keys is None:
                 hidden = layer(hidden, **given)
             else:
-                extra = self.entry(only_keys.tokens, index)
-                hidden = _checkpointed(layer, only_keys.run, layer, hidden, extra, given)
+                hidden = only_keys.run(layer, hidden, self.entry(only_keys.tokens, index), given)
         return rows.put(hidden, full)
 
     def _enter(self, call: _Call, group: Group, full: Tensor) -> Tensor:
@@ -135,7 +134,7 @@ class FusedDecoder(nn.Module):
             full = torch.where(fresh, self.entry(tokens, group.first).to(full.dtype), full)
         return full
 
-    def _context(self, call: _Call, group: Group, rows: Rows) -> _Context:
+    def _context(self, call: _Call, group: Group, rows: Rows, needs_mask: bool) -> _Context:
         valid: Tensor = rows.valid
         if call.cache is not None:
             valid = call.cache.record(group.first, rows.keep, rows.valid)
@@ -143,7 +142,7 @@ class FusedDecoder(nn.Module):
         positions = rows.take(call.positions)
         kinds = _layer_kinds(call.model.config)
         used = set(kinds[group.first : group.end])
-        masks = {k: _mask(k, call.model.config, packed, valid, call.cache, group.first) for k in used}
+        masks = {k: _mask(k, call.model.config, packed, valid, call.cache, group.first, needs_mask) for k in used}
         rotary = {k: _rotary(call.model, packed, positions, k) for k in used}
         return _Context(kinds, masks, rotary, positions, call.cache, call.options)
 
@@ -185,51 +184,6 @@ class _Context:
         }
 
 
-@dataclass(frozen=True)
-class _KeysOnly:
-    """Keys-and-values audio of one group: where it sits among the packed rows, and the layer step that uses it."""
-
-    rows: Rows
-    is_stream: Tensor
-    """[batch, packed] which of the packed rows are residual-stream rows."""
-    is_keys: Tensor
-    """[batch, packed] which of the packed rows are audio keys."""
-    tokens: Tensor
-    """[audio, dim] normalised tokens, in the order of `is_keys`."""
-
-    @classmethod
-    def of(cls, rows: Rows, all_rows: Rows, stream: Tensor, keys: Tensor, tokens: Tensor) -> _KeysOnly:
-        is_keys = all_rows.take(keys) & all_rows.valid
-        return cls(rows, all_rows.take(stream) & all_rows.valid, is_keys, all_rows.take(tokens)[is_keys])
-
-    def run(self, layer: nn.Module, hidden: Tensor, audio: Tensor, given: dict[str, Any]) -> Tensor:
-        """One decoder layer in which audio lends keys and values but passes no feed-forward block."""
-        mixed = hidden.new_zeros(*self.is_stream.shape, hidden.shape[-1])
-        mixed[self.is_stream] = hidden[self.rows.valid]
-        mixed[self.is_keys] = audio.to(hidden.dtype)
-        heard, _ = layer.self_attn(hidden_states=layer.input_layernorm(mixed), **given)  # type: ignore[operator]
-        attended = torch.zeros_like(hidden)
-        attended[self.rows.valid] = heard[self.is_stream].to(hidden.dtype)  # autocast narrows what attention gives
-        return _after_attention(layer, hidden, attended)
-
-
-def _after_attention(layer: nn.Module, hidden: Tensor, attended: Tensor) -> Tensor:
-    """The rest of a decoder layer: pre-norm (Llama, Qwen, Mistral, Gemma) or sandwich norms (Gemma 2 and 3)."""
-    parts: Any = layer
-    if hasattr(layer, "pre_feedforward_layernorm"):
-        hidden = hidden + parts.post_attention_layernorm(attended)
-        return hidden + parts.post_feedforward_layernorm(parts.mlp(parts.pre_feedforward_layernorm(hidden)))  # type: ignore[no-any-return]
-    hidden = hidden + attended
-    return hidden + parts.mlp(parts.post_attention_layernorm(hidden))  # type: ignore[no-any-return]
-
-
-def _checkpointed(layer: nn.Module, run: Any, *args: Any) -> Tensor:
-    """The composed step honours gradient checkpointing as the stock layer's own `__call__` does."""
-    if getattr(layer, "gradient_checkpointing", False) and layer.training:
-        return checkpoint(run, *args, use_reentrant=False)  # type: ignore[no-any-return]
-    return run(*args)  # type: ignore[no-any-return]
-
-
 def _layer_kinds(config: Any) -> list[str]:
     """Attention kind of each layer; Mistral has one window for all layers instead of a list."""
     if kinds := getattr(config, "layer_types", None):
@@ -239,10 +193,11 @@ def _layer_kinds(config: Any) -> list[str]:
 
 
 def _mask(
-    kind: str, config: Any, packed: Tensor, valid: Tensor, cache: FusionCache | None, layer: int
+    kind: str, config: Any, packed: Tensor, valid: Tensor, cache: FusionCache | None, layer: int, needed: bool
 ) -> Tensor | None:
+    """Without `needed` a plain causal mask may be left to the kernel."""
     make = create_sliding_window_causal_mask if kind == "sliding_attention" else create_causal_mask
-    return make(config, packed, valid, cache, layer_idx=layer)  # type: ignore[no-any-return]
+    return make(config, packed, valid, cache, layer_idx=layer, allow_is_causal_skip=not needed)  # type: ignore[no-any-return]
 
 
 def _rotary(model: Any, packed: Tensor, positions: Tensor, kind: str) -> Any:
