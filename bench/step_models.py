@@ -106,9 +106,7 @@ def sound(windows_heard: int, seconds: float, bins: int = 80) -> Tensor:
 def light(model: Any) -> None:
     """Let the projector and LoRA on the language model learn, and nothing else."""
     names = "|".join(LORA.targets)
-    model.add_adapter(
-        LoraConfig(r=LORA.rank, lora_alpha=LORA.alpha, target_modules=rf".*language_model.*\.({names})")
-    )
+    model.add_adapter(LoraConfig(r=LORA.rank, lora_alpha=LORA.alpha, target_modules=rf".*language_model.*\.({names})"))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(".lora_" in name or "multi_modal_projector" in name)
 

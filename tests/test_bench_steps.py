@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.step_models import AUDIO_ID, LEARNS, SYSTEMS, Shape, words
-from bench.steps import SECONDS, measure, page, shares, verdict
+from bench.steps import SECONDS, WIDE, measure, page, share, verdict
 
 SMALL = Shape(32, 4, 2, 48, 64, 32, 1, 2, 1, 12, 4)
 TOKENS = {"ours": 20, "Qwen2-Audio": 250, "Audio Flamingo 3": 250, "Voxtral": 375, "prefix": 250, "keys_values": 250}
@@ -54,13 +54,15 @@ def test_the_page_says_whether_the_aim_is_reached() -> None:
     assert verdict(made_up(3.0, 0.4)).count(": reached") == 6
     assert verdict(made_up(2.9, 0.4)).count("not reached") == 6
     assert verdict(made_up(3.0, 0.41)).count("not reached") == 6
-    assert "python -m bench.steps" in page(made_up(3.0, 0.4), SMALL, "python -m bench.steps")
+    assert "python -m bench.steps" in page(made_up(3.0, 0.4), made_up(1.0, 1.0), SMALL, "python -m bench.steps")
 
 
-def test_keys_alone_are_less_work_than_queries_too() -> None:
-    assert shares(4, 2, 8, 1, 0) == (1.0, 1.0)
-    published, here = shares(4, 2, 8, 1, 1)  # one row of text and one of audio: 16, 32, 96 and 16 multiplications
-    assert (published, here) == ((2 * 16 + 144) / 320, (2 * 16 + 144 + 48) / 320)
+def test_keys_alone_are_less_work_the_more_audio_there_is() -> None:
+    assert share(Shape(), 0) == 1
+    assert share(WIDE, 750) < share(WIDE, 250) < 1
+    # Widths 4 and 8, one row of text and one of audio: keys and values 16, queries 32, block 96, scores 16.
+    one = Shape(text_dim=4, text_heads=2, text_ffn=8, asked=1, answered=0)
+    assert share(one, 1) == (2 * 16 + 144) / 320
 
 
 @pytest.mark.slow

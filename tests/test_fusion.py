@@ -170,7 +170,8 @@ def test_lent_keys_equal_rows_of_stock_attention(family: str, attention: str, mo
 
 @pytest.mark.parametrize(("scheme", "queries"), [("keys_values", 10), ("hybrid", 12), ("delayed", 15)])
 def test_keys_only_audio_makes_no_queries(scheme: str, queries: int) -> None:
-    m, seen = model(scheme), {}
+    m = model(scheme)
+    seen: dict[str, list[int]] = {}
     for name in ("q_proj", "k_proj"):
         part = m.model.language_model.layers[3].self_attn.get_submodule(name)
         part.register_forward_pre_hook(lambda _, x, n=name: seen.setdefault(n, []).append(x[0].shape[-2]))
