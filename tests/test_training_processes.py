@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import torch
 from alm.errors import ConfigError
 from tests import training_helpers as small
 from tests import training_processes as runs
-from training import checkpoint
+from training import checkpoint, sharding
+from training.config import StageConfig, load_config
 from training.loop import Stop
-from training.processes import Processes, _refuse_sharding, join
+from training.processes import Processes, _refuse_unknown, join
+from training.sharding import even_parts
 from training.shares import answer_weight, share
 
 ROOT = Path(__file__).parent.parent
@@ -31,13 +34,20 @@ LONG = 26
 """Steps of a run that is killed twenty times."""
 
 
-def launch(count: int, kind: str, folder: Path, killed_after: int = 0) -> subprocess.CompletedProcess[str]:
+TALK = StageConfig(name="talk", kind="language", train=("lora",), lr={"lora": 1e-3, "llm": 1e-5}, steps=1)
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+"""What accelerate's launcher sets for training/launch/fsdp.yaml."""
+
+
+def launch(
+    count: int, kind: str, folder: Path, killed_after: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Train in `count` processes as a user starts them."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m",
         "tests.training_processes", kind, str(folder), str(killed_after),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
 
 
@@ -134,12 +144,72 @@ def test_a_run_that_is_killed_at_twenty_random_steps_ends_with_the_same_bits(tmp
     assert any(not torch.equal(p, weights[0][n]) for n, p in begun.names.items()), "control: the run changes weights"
 
 
-@pytest.mark.parametrize("variable", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"])
-def test_launchers_that_shard_weights_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    _refuse_sharding()  # control
-    monkeypatch.setenv(variable, "true")
+def test_other_ways_to_shard_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse_unknown()  # control
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match="fsdp_version: 2"):
+        join("cpu")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    _refuse_unknown()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ConfigError, match="does not run under"):
         join("cpu")
+
+
+@pytest.mark.slow
+def test_frozen_layers_in_parts_make_the_same_losses(tmp_path: Path) -> None:
+    """Two processes hold half of the frozen weights each; either way of resuming with them whole goes on the same."""
+    one = finish("language", new(tmp_path, "one"))
+    done = {}
+    for name, variables in (("whole", {}), ("parts", FSDP)):
+        done[name] = launch(2, "language", new(tmp_path, name), **variables)
+        assert done[name].returncode == 0, done[name].stdout + done[name].stderr
+        assert losses(tmp_path / name, "language") == pytest.approx(one, abs=1e-5, rel=1e-5)
+    here = {name: [int(n) for n in re.findall(r"frozen here: (\d+);", d.stdout)] for name, d in done.items()}
+    assert len(here["parts"]) == 2 and [2 * n for n in here["parts"]] == here["whole"]
+    died = launch(2, "language", new(tmp_path, "killed"), killed_after=5, **FSDP)
+    assert died.returncode != 0
+    finish("language", tmp_path / "killed")  # alone, with whole weights
+    checks = (losses(tmp_path / name, "language", checks=True) for name in ("killed", "one"))
+    assert next(checks) == pytest.approx(next(checks), abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_without_hooks_on_keys_and_values_layers_in_parts_have_no_backward_pass(tmp_path: Path) -> None:
+    """The control of the test above."""
+    failed = launch(2, "without hooks", new(tmp_path, "run"), **FSDP)
+    assert failed.returncode != 0 and "RuntimeError" in failed.stderr
+
+
+def test_every_process_has_as_many_groups_of_rows(tmp_path: Path) -> None:
+    stage, _ = runs.language_run(tmp_path)
+    batch = stage.objective.batch(0)
+    rows = len(batch.ids)
+    assert rows > 3
+
+    def groups(others: list[int]) -> list[torch.Tensor]:
+        processes = Processes(0, 2)
+        least = lambda own: torch.minimum(own, torch.tensor(others))  # noqa: E731
+        object.__setattr__(processes, "least", least)
+        return even_parts(batch, rows, processes)
+
+    assert [len(groups([-g, r])) for g, r in ((1, 9), (3, 9), (3, 2))] == [1, 3, 2]
+    assert sorted(torch.cat(groups([-3, 9])).tolist()) == list(range(rows))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"quantise": "nf4"}, "quantise is 'nf4'"),
+        ({"stages": (replace(TALK, train=("llm",)),)}, "trains the language model"),
+        ({"stages": (TALK, replace(TALK, name="align", kind="align", train=()))}, "align` comes after"),
+    ],
+)
+def test_what_cannot_lie_in_parts_is_refused(changes: dict[str, Any], reason: str) -> None:
+    config = load_config(ROOT / "training" / "configs" / "tiny.yaml")
+    sharding.check(config)  # control
+    with pytest.raises(ConfigError, match=reason):
+        sharding.check(replace(config, **changes))
 
 
 @pytest.mark.slow

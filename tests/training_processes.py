@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from tests import training_helpers as small
+from training import language, sharding
 from training.config import LoraSettings, StageConfig, build
 from training.features import FeatureCache
-from training.groups import add_lora, set_trainable
+from training.groups import add_lora, group_of, set_trainable
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.processes import ProcessError, Processes, join
+from training.recomputing import ReplayCache
 from training.rows import Collator, Knowledge, load_rows
 
 
-def language_run(
-    folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any
-) -> tuple[Stage, Any]:
+def language_run(folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any) -> tuple[Stage, Any]:
     """A language stage with noise and everything told, ready to run; without dropout, which each process draws anew."""
     names = [f"{i}.wav" for i in range(6)]
     known = (folder / "cache").is_dir()
@@ -82,8 +83,13 @@ def main(kind: str, folder: Path, killed_after: int) -> None:
     print(f"process {processes.rank} of {processes.world}", flush=True)
     make = small.align_run if kind == "align" else language_run
     with processes.main_first():
-        stage, _ = make(folder, save_every_seconds=0.0)
+        stage, model = make(folder, save_every_seconds=0.0)
     divide(stage, processes)
+    if processes.shards:
+        language.ROWS_AT_ONCE = {"cpu": 2}  # unequal counts of groups, were they not evened
+        sharding.shard(model, processes, "cpu")
+    if kind == "without hooks":
+        sharding.ShardedCache.update = ReplayCache.update  # type: ignore[method-assign]
     if killed_after and processes.rank == 1:
         stage.log.listeners = (Killer(killed_after),)
     try:
@@ -91,6 +97,8 @@ def main(kind: str, folder: Path, killed_after: int) -> None:
     except ProcessError as error:
         print(f"error: {error}", flush=True)
         sys.exit(2)
+    frozen = [p for n, p in model.named_parameters() if "language_model.layers" in n and group_of(n) == "llm"]
+    print(f"frozen here: {sum(p.to_local().numel() if isinstance(p, DTensor) else p.numel() for p in frozen)};")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from training.placing import moved
 from training.processes import Processes
 from training.recomputing import ReplayCache
 from training.rows import Batch, Collator, Row, by_task, rounded, with_noise
+from training.sharding import ShardedCache, even_parts, is_sharded, layers_of
 from training.shares import answer_weight, share
 
 EVAL_BATCH = 16
@@ -76,7 +77,9 @@ class LanguageObjective:
         return loss, parts
 
     def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing)
+        most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
+        parts = even_parts(batch, most, self.processes) if self.processes.shards else batch.alike(most)
+        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing, parts)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -128,7 +131,11 @@ class LanguageObjective:
 
 
 def token_losses(
-    model: AlmForConditionalGeneration, batch: Batch, noise: float = 0.0, checkpointing: bool = False
+    model: AlmForConditionalGeneration,
+    batch: Batch,
+    noise: float = 0.0,
+    checkpointing: bool = False,
+    groups: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of every answer token, the row it belongs to, and whether the model's first choice is right.
 
@@ -136,13 +143,22 @@ def token_losses(
     which its gradient flows back. Questions go on a few at a time, those of equal lengths together, since padding
     costs as much as words. Equal to reading every row whole. With `checkpointing`, layers may compute twice
     (`training.recomputing`).
+
+    Args:
+        groups: indices of rows that go on together; empty: as many at once as the device does best.
     """
-    cache = ReplayCache() if checkpointing else FusionCache()
+    cache = _cache(model, checkpointing)
     model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
-    most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
-    parts = [_following(model, batch, cache, rows) for rows in batch.alike(most)]
+    groups = groups or batch.alike(ROWS_AT_ONCE.get(batch.ids.device.type, 64))
+    parts = [_following(model, batch, cache, rows) for rows in groups]
     losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
     return losses, where, hits
+
+
+def _cache(model: AlmForConditionalGeneration, checkpointing: bool) -> FusionCache:
+    if is_sharded(model):
+        return ShardedCache(layers_of(model))
+    return ReplayCache() if checkpointing else FusionCache()
 
 
 def _following(

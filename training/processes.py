@@ -34,6 +34,8 @@ class Processes:
     world: int = 1
     device: str = ""
     """Of this process, where the launcher deals them out; empty: as the configuration says."""
+    shards: bool = False
+    """Whether the launcher wants frozen weights in parts (FSDP)."""
 
     @property
     def main(self) -> bool:
@@ -60,6 +62,13 @@ class Processes:
         if self.world > 1:
             with _naming():
                 distributed.all_reduce(values)
+        return values
+
+    def least(self, values: Tensor) -> Tensor:
+        """The smallest of each of `values` over all processes, in place."""
+        if self.world > 1:
+            with _naming():
+                distributed.all_reduce(values, distributed.ReduceOp.MIN)
         return values
 
     def agreed(self, value: T) -> T:
@@ -138,11 +147,11 @@ def join(device: str) -> Processes:
 
     Raises:
         ConfigError: the configuration wants a GPU and the launcher started processes for the CPU, or the other way; or
-            the launcher wants sharded weights.
+            the launcher wants DeepSpeed, or FSDP in its first version.
     """
     from accelerate import PartialState
 
-    _refuse_sharding()
+    _refuse_unknown()
     state = PartialState(cpu=device == "cpu")
     if state.num_processes == 1:
         return Processes()
@@ -150,14 +159,18 @@ def join(device: str) -> Processes:
         raise ConfigError(
             f"device is {device!r} but the launcher started processes for {state.device.type!r}; change one of them"
         )
-    return Processes(state.process_index, state.num_processes, str(state.device))
+    return Processes(state.process_index, state.num_processes, str(state.device), _asked("ACCELERATE_USE_FSDP"))
 
 
-def _refuse_sharding() -> None:
-    """Training under these would hold whole weights where the user counts on parts of them."""
-    for variable, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_FSDP", "FSDP")):
-        if os.environ.get(variable, "false").lower() == "true":
-            raise ConfigError(
-                f"the launcher asks for {name}, which training does not run under (docs/curricula.md says why); launch "
-                "with training/launch/processes.yaml"
-            )
+def _asked(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() == "true"
+
+
+def _refuse_unknown() -> None:
+    """Under these training would hold whole weights where the user counts on parts of them."""
+    if _asked("ACCELERATE_USE_DEEPSPEED"):
+        raise ConfigError(
+            "the launcher asks for DeepSpeed, which training does not run under; launch with training/launch/fsdp.yaml"
+        )
+    if _asked("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ConfigError("the launcher asks for FSDP in its first version; set fsdp_version: 2 (FSDP_VERSION=2)")

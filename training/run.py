@@ -61,6 +61,7 @@ from training.precision import settled
 from training.processes import Processes
 from training.recomputing import recompute
 from training.rows import Collator, Knowledge, Row, load_rows, rows_of
+from training.sharding import check, check_rows, shard
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
 from training.stretches import Recording, file_named, recordings_of
 
@@ -112,6 +113,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.processes.device:
             self.config = replace(self.config, device=self.processes.device)
+        if self.processes.shards:
+            check(self.config)
         if self.config.precision == "auto":
             torch.set_num_threads(self.config.threads)
             self.config = replace(self.config, precision=self.processes.agreed(settled(self.folder)))
@@ -311,9 +314,7 @@ class Run:
         given = (
             model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed, self.processes
         )  # fmt: skip
-        objective = (
-            PairObjective(*given, tokenizer=processor.tokenizer) if stage.losses else AlignObjective(*given)
-        )
+        objective = PairObjective(*given, tokenizer=processor.tokenizer) if stage.losses else AlignObjective(*given)
         self.say(
             f"{len(objective.train)} training sounds of {len(self.labels)} classes, {len(objective.dev)} to validate; "
             f"{objective.missing} not cached"
@@ -357,6 +358,9 @@ class Run:
         recompute(model, stage.gradient_checkpointing)
         if self.config.precision == "bf16" and stage.kind == "language":
             narrow_frozen(model)
+        if self.processes.shards and isinstance(objective, LanguageObjective):
+            check_rows(objective.train)
+            shard(model, self.processes, self.config.device)
         self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
         log = Log(self.folder / "log.jsonl", listeners=self.listeners, writes=self.processes.main)
         running = Stage(
