@@ -292,8 +292,11 @@ def score(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("score.md"),
     tasks: Annotated[str, typer.Option(help="Tasks, with commas; all if none is given.")] = "",
     most: Annotated[int, typer.Option(min=1, help="Questions of each task.")] = 100,
+    before: Annotated[
+        Path | None, typer.Option(help="Configuration of the first adapter; tasks it does not name are called new.")
+    ] = None,
 ) -> None:
-    """Ask adapters the test rows of a configuration, task by task (on cached features; answers word for word)."""
+    """Ask adapters the test rows of a configuration, task by task, on cached features."""
     from training.config import load_config
     from training.score import ask, rows_of, table
 
@@ -305,7 +308,8 @@ def score(
         said[name] = ask(settings, folder, rows)
         told, bare = (100 * flags.mean() for flags in (said[name].told, said[name].bare))
         _say(f"{name}: {told:.1f} % right, {bare:.1f} % without evidence")
-    out.write_text("\n".join(table(rows, said)) + "\n", encoding="utf-8")
+    known = [t for s in load_config(before).stages for t in s.tasks] if before else []
+    out.write_text("\n".join(table(rows, said, known)) + "\n", encoding="utf-8")
     _say(f"written: {out}")
 
 
