@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,12 +41,18 @@ def long(source: Source) -> str:
     ])  # fmt: skip
 
 
+def _titled(source: Source) -> str:
+    """The title as a link; further addresses of `home` follow it as numbers."""
+    first, *more = re.findall(r"(https?://[^\s,]+|[^\s,(]+\.md)", source.home)
+    return f"[{source.title}]({first})" + "".join(f", [{n + 2}]({url})" for n, url in enumerate(more))
+
+
 def markdown(sources: Iterable[Source]) -> str:
     """The table of the documentation, and the layouts below it."""
     known = list(sources)
     lines = ["| source | what | size | licence | tells | benchmark |", "|---|---|---|---|---|---|"]
     for one in known:
-        cells = (f"`{one.name}`", f"[{one.title}]({one.home})", one.size, one.licence, ", ".join(one.tells))
+        cells = (f"`{one.name}`", _titled(one), one.size, one.licence, ", ".join(one.tells))
         lines.append(f"| {' | '.join((*cells, 'yes' if one.benchmark else ''))} |")
     for one in known:
         lines += ["", f"**{one.name}.** Get {one.how_to_get}. Splits: {', '.join(f'`{s}`' for s in one.splits)}."]
