@@ -105,7 +105,8 @@ def _listening(model: AlmForConditionalGeneration, seen: list[list[Tensor]]) -> 
     language_model: Any = model.model.language_model
 
     def keep(place: int, _module: Any, given: tuple[Tensor, ...]) -> None:
-        seen[place].append(given[0][:, -1])
+        if given[0].ndim == 3:  # keys-only audio passes the first norm by itself, without a batch
+            seen[place].append(given[0][:, -1])
 
     hooks = [
         layer.input_layernorm.register_forward_pre_hook(partial(keep, i))
