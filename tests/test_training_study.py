@@ -14,7 +14,9 @@ import torch
 from alm.errors import ConfigError
 from tests import training_helpers as small
 from training.config import load_config
+from training.groups import narrow_frozen, set_trainable
 from training.language import BARE, token_losses
+from training.precision import as_kept
 from training.rows import Collator, Knowledge, Row
 from training.score import Said, table
 from training.study import insight, scoring
@@ -74,6 +76,18 @@ def test_answers_are_scored_alike_alone_and_together(tmp_path: Path, monkeypatch
     alone = score(model, collator, rows)
     assert together[0].tolist() == alone[0].tolist()
     np.testing.assert_allclose(together[1], alone[1], atol=1e-4)
+
+
+def test_a_model_with_narrow_matrices_is_scored_as_it_was_trained(tmp_path: Path) -> None:
+    model, collator = _collator(tmp_path, "delayed", 1)
+    rows = _rows(collator, tmp_path)
+    whole = score(model, collator, rows)[1]
+    set_trainable(model, ["aligner"])
+    narrow_frozen(model)
+    with as_kept(model):
+        np.testing.assert_allclose(score(model, collator, rows)[1], whole, rtol=0.03)
+    with pytest.raises(RuntimeError, match="dtype"):  # the control
+        score(model, collator, rows)
 
 
 def test_the_likeliest_of_the_allowed_answers_counts(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 ROWS, WIDTH, INNER = 2000, 576, 1536
 """Matrices of the embedded default: `[2000, 576] x [576, 1536]`."""
@@ -36,3 +37,9 @@ def settled(folder: Path) -> str:
     file = folder / "config.json"
     begun = json.loads(file.read_text(encoding="utf-8"))["precision"] if file.is_file() else "auto"
     return begun if begun != "auto" else faster(gigaflops(torch.float32), gigaflops(torch.bfloat16))
+
+
+def as_kept(model: nn.Module) -> torch.autocast:
+    """Autocast where frozen matrices are kept in bfloat16 (`training.groups.narrow_frozen`), and nothing elsewhere."""
+    narrow = any(p.dtype == torch.bfloat16 for p in model.parameters())
+    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=narrow)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from alm.adapters import load_adapter, read_about
 from training.config import RunConfig
+from training.groups import narrow_frozen
 from training.knowledge import opinion_of
 from training.language import TOLD
+from training.precision import as_kept
 from training.rows import Knowledge, Row, by_task
 from training.run import Run
 from training.study.report import interval, markdown
@@ -51,6 +53,8 @@ def ask(config: RunConfig, adapter: Path, rows: list[Row]) -> Said:
     run.labels, run.rows = about["model"]["tag_labels"], rows
     model, processor = run.fresh()
     load_adapter(model, adapter, further_lora=True)
+    if run.config.precision == "bf16":
+        narrow_frozen(model)
     head, settings = model.model.hearing.tag_head, model.config
     items = {i.path: i for r in rows for i in r.items}
     opinions = {p: opinion_of(head, i, run.cache, settings) for p, i in items.items()} if head is not None else {}
@@ -59,7 +63,8 @@ def ask(config: RunConfig, adapter: Path, rows: list[Row]) -> Said:
         tuple(run.labels), settings.tag_words or {}, settings.tell_likeliest,
     )  # fmt: skip
     collator = run.collator_of(model, processor, knowledge)
-    return Said(score(model, collator, rows, TOLD)[0], score(model, collator, rows)[0])
+    with as_kept(model):
+        return Said(score(model, collator, rows, TOLD)[0], score(model, collator, rows)[0])
 
 
 def _shape(model: Mapping[str, object]) -> dict[str, object]:

@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 
+from alm.modeling import AlmForConditionalGeneration
 from training.atomic import write_json
 from training.config import RunConfig
 from training.features import FeatureCache
-from training.rows import Row
+from training.precision import as_kept
+from training.rows import Collator, Row
 from training.run import Run
 from training.sounds import Sound
 from training.study.arms import TOLD, Arm, configured
@@ -88,19 +90,24 @@ def run_job(job: Job, common: Shared, folder: Path, evidence: Path | None) -> No
     model = run.parts[0]
     knowledge = run.knowledge()
     bare = run.collator(knowledge)
-    right, nats = score(model, bare, common.test)
     facts: dict[str, Any] = {"seconds": trained}
-    if job.arm.evidence:
-        told, told_nats = score(model, bare, common.test, TOLD)
-        save_scores(own / f"told-{SCORES}", told, told_nats, facts)
-    if job.seed == common.base.seed and job.arm.part == "a":
-        chosen = probed(common.sounds, FeatureCache(Path(common.base.data.cache)))
-        found = {
-            "probe": knowledge_by_layer(model, bare, chosen),
-            "attention": attention_by_layer(model, bare, chosen),
-        }
-        (own / INSIGHT).write_text(json.dumps(found), encoding="utf-8")
+    with as_kept(model):
+        right, nats = score(model, bare, common.test)
+        if job.arm.evidence:
+            told, told_nats = score(model, bare, common.test, TOLD)
+            save_scores(own / f"told-{SCORES}", told, told_nats, facts)
+        if job.seed == common.base.seed and job.arm.part == "a":
+            _look_inside(model, bare, common, own)
     save_scores(own / SCORES, right, nats, facts)
+
+
+def _look_inside(model: AlmForConditionalGeneration, bare: Collator, common: Shared, own: Path) -> None:
+    chosen = probed(common.sounds, FeatureCache(Path(common.base.data.cache)))
+    found = {
+        "probe": knowledge_by_layer(model, bare, chosen),
+        "attention": attention_by_layer(model, bare, chosen),
+    }
+    (own / INSIGHT).write_text(json.dumps(found), encoding="utf-8")
 
 
 def _guarded(job: Job, common: Shared, folder: Path, evidence: Path | None) -> None:
