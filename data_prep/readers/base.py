@@ -62,6 +62,8 @@ class Source:
     splits: tuple[str, ...] = ("train", "dev", "test")
     benchmark: bool = False
     """Whether the field evaluates on it: its test side never goes into training unless told so by name."""
+    more_homes: tuple[str, ...] = ()
+    """Addresses of further pages, where it has several."""
 
 
 @dataclass

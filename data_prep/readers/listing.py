@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +12,12 @@ from data_prep.readers.base import Source
 def facts(source: Source) -> dict[str, Any]:
     """JSON-able: everything but the reader itself."""
     found = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.name != "read"}
-    return found | {"tells": list(source.tells), "splits": list(source.splits), "layout": source.layout.split("\n")}
+    return found | {
+        "tells": list(source.tells),
+        "splits": list(source.splits),
+        "more_homes": list(source.more_homes),
+        "layout": source.layout.split("\n"),
+    }
 
 
 def short(source: Source) -> str:
@@ -30,7 +34,7 @@ def long(source: Source) -> str:
         f"{source.name}: {source.title}",
         f"  size:      {source.size}",
         f"  licence:   {source.licence}",
-        f"  home:      {source.home}",
+        f"  home:      {', '.join((source.home, *source.more_homes))}",
         f"  get it:    {source.how_to_get}",
         f"  tells:     {', '.join(source.tells)}",
         f"  splits:    {', '.join(source.splits)}",
@@ -42,9 +46,9 @@ def long(source: Source) -> str:
 
 
 def _titled(source: Source) -> str:
-    """The title as a link; further addresses of `home` follow it as numbers."""
-    first, *more = re.findall(r"(https?://[^\s,]+|[^\s,(]+\.md)", source.home)
-    return f"[{source.title}]({first})" + "".join(f", [{n + 2}]({url})" for n, url in enumerate(more))
+    """The title as a link; further addresses follow it as numbers."""
+    more = "".join(f", [{n}]({url})" for n, url in enumerate(source.more_homes, 2))
+    return f"[{source.title}]({source.home}){more}"
 
 
 def markdown(sources: Iterable[Source]) -> str:

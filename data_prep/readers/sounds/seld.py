@@ -226,7 +226,7 @@ def _sample(
 
 
 _WHERE = {
-    "dcase-seld-2019": ("https://zenodo.org/records/2599196, https://zenodo.org/records/3377088", "8 hours, 11 labels"),
+    "dcase-seld-2019": ("https://zenodo.org/records/2599196 https://zenodo.org/records/3377088", "8 hours, 11 labels"),
     "dcase-seld-2020": ("https://zenodo.org/records/4064792", "13 hours, 14 labels, moving sounds"),
     "dcase-seld-2021": ("https://zenodo.org/records/5476980", "13 hours, 12 labels, with disturbing sounds"),
     "starss22": ("https://zenodo.org/records/6387880", "about 5 hours (development), 13 labels, real rooms"),
@@ -239,13 +239,15 @@ _WHERE = {
 
 
 def _source(edition: _Edition) -> Source:
-    home, size = _WHERE[edition.name]
+    homes, size = _WHERE[edition.name]
+    home, *more = homes.split()
     folders = " or ".join(f"{form}_dev/" for form in edition.formats)
     return Source(
         name=edition.name,
         title=edition.title,
         licence=edition.licence,
         home=home,
+        more_homes=tuple(more),
         how_to_get="the archives of metadata and of one format of microphones or several, unpacked side by side",
         size=size,
         tells=("events", "labels", "complete", "channels"),
