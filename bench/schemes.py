@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from alm.audio import Waveform
 from alm.modeling import AlmForConditionalGeneration
 from bench.memory import peak_from_now_on, peak_mebibytes
+from bench.timing import best_time, training_step
 from training.config import RunConfig, load_config
 from training.features import as_inputs
 from training.groups import add_lora, set_trainable
@@ -69,37 +70,28 @@ def measure(arm: Arm, seconds: float, steps: int) -> dict[str, Any]:
     inputs["audio_windows"] = torch.full((RECORDINGS,), count)
     audio = count * model.config.tokens_per_window
     ids = text(model, audio)
-    first = _first_token(model, ids, inputs, count, steps)
+    first = best_time(partial(_first_token, model, ids, inputs, count), steps)
     before = peak_from_now_on()
-    optimizer, spent = torch.optim.AdamW(learning, lr=1e-4), []
-    for _ in range(steps + 1):  # the first one makes the optimizer's state
-        started = time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        hidden = model.model(input_ids=ids, **inputs).last_hidden_state[:, -ANSWER - 1 : -1]
-        F.cross_entropy(model.lm_head(hidden).float().flatten(0, 1), ids[:, -ANSWER:].flatten()).backward()
-        optimizer.step()
-        spent.append(time.process_time() - started)
+    step = training_step(learning, partial(_loss, model, ids, inputs))
     return {
-        "arm": arm.name, "seconds": seconds, "tokens": audio, "step_seconds": min(spent[1:]),
+        "arm": arm.name, "seconds": seconds, "tokens": audio, "step_seconds": best_time(step, steps),
         "megabytes": peak_mebibytes() - before, "first_token_seconds": first,
         "learning": sum(p.numel() for p in learning),
     }  # fmt: skip
 
 
+def _loss(model: AlmForConditionalGeneration, ids: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+    hidden = model.model(input_ids=ids, **inputs).last_hidden_state[:, -ANSWER - 1 : -1]
+    return F.cross_entropy(model.lm_head(hidden).float().flatten(0, 1), ids[:, -ANSWER:].flatten())
+
+
 @torch.no_grad()
-def _first_token(
-    model: AlmForConditionalGeneration, ids: Tensor, inputs: dict[str, Tensor], windows: int, times: int
-) -> float:
-    """Processor time from features to the first word of one answer."""
+def _first_token(model: AlmForConditionalGeneration, ids: Tensor, inputs: dict[str, Tensor], windows: int) -> None:
+    """From features to the first word of one answer."""
     one = {n: t[:windows] for n, t in inputs.items() if n != "audio_windows"}
     one["audio_windows"] = torch.tensor([windows])
-    spent = []
-    for _ in range(times + 1):
-        started = time.process_time()
-        hidden = model.model(input_ids=ids[:1, :-ANSWER], use_cache=True, **one).last_hidden_state[:, -1]
-        model.lm_head(hidden).argmax(-1)
-        spent.append(time.process_time() - started)
-    return min(spent[1:])
+    hidden = model.model(input_ids=ids[:1, :-ANSWER], use_cache=True, **one).last_hidden_state[:, -1]
+    model.lm_head(hidden).argmax(-1)
 
 
 def page(results: Sequence[dict[str, Any]], command: str) -> str:

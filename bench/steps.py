@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ import typer
 
 from bench.memory import peak_from_now_on, peak_mebibytes
 from bench.step_models import LEARNS, SYSTEMS, TOKENS_A_SECOND, Shape
+from bench.timing import best_time, training_step
 
 SECONDS = (10.0, 30.0)
 THEIRS = ("Qwen2-Audio", "Audio Flamingo 3", "Voxtral")
@@ -37,16 +37,9 @@ def measure(name: str, learns: str, seconds: float, steps: int, shape: Shape) ->
     torch.manual_seed(0)
     before = peak_from_now_on()
     system = SYSTEMS[name](shape, seconds, learns)
-    optimizer = torch.optim.AdamW(system.learning(), lr=1e-4)
-    spent = []
-    for _ in range(steps + 1):  # the first one makes the optimizer's state
-        started = time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        system.loss().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        spent.append(time.process_time() - started)
+    spent = best_time(training_step(system.learning(), system.loss), steps)
     return {
-        "name": name, "learns": learns, "seconds": seconds, "step_seconds": min(spent[1:]),
+        "name": name, "learns": learns, "seconds": seconds, "step_seconds": spent,
         "megabytes": peak_mebibytes() - before, "tokens": system.tokens,
         "learning": sum(p.numel() for p in system.learning()),
         "parameters": sum(p.numel() for p in system.model.parameters()),
