@@ -77,9 +77,8 @@ class LanguageObjective:
         return loss, parts
 
     def _token_losses(self, batch: Batch, noise: float) -> tuple[Tensor, Tensor, Tensor]:
-        most = ROWS_AT_ONCE.get(batch.ids.device.type, 64)
-        parts = even_parts(batch, most, self.processes) if self.processes.shards else batch.alike(most)
-        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing, parts)
+        groups = even_parts(batch, _at_once(batch), self.processes) if self.processes.shards else ()
+        return token_losses(self.model, batch, noise, self.stage.gradient_checkpointing, groups)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -149,10 +148,13 @@ def token_losses(
     """
     cache = _cache(model, checkpointing)
     model.model(**with_noise(batch, noise), past_key_values=cache, use_cache=True)
-    groups = groups or batch.alike(ROWS_AT_ONCE.get(batch.ids.device.type, 64))
-    parts = [_following(model, batch, cache, rows) for rows in groups]
+    parts = [_following(model, batch, cache, rows) for rows in groups or batch.alike(_at_once(batch))]
     losses, where, hits = (torch.cat(part) for part in zip(*parts, strict=True))
     return losses, where, hits
+
+
+def _at_once(batch: Batch) -> int:
+    return ROWS_AT_ONCE.get(batch.ids.device.type, 64)
 
 
 def _cache(model: AlmForConditionalGeneration, checkpointing: bool) -> FusionCache:

@@ -59,16 +59,16 @@ class Processes:
 
     def add(self, values: Tensor) -> Tensor:
         """The sum of `values` over all processes, in place."""
-        if self.world > 1:
-            with _naming():
-                distributed.all_reduce(values)
-        return values
+        return self._reduced(values, distributed.ReduceOp.SUM)
 
     def least(self, values: Tensor) -> Tensor:
         """The smallest of each of `values` over all processes, in place."""
+        return self._reduced(values, distributed.ReduceOp.MIN)
+
+    def _reduced(self, values: Tensor, how: Any) -> Tensor:
         if self.world > 1:
             with _naming():
-                distributed.all_reduce(values, distributed.ReduceOp.MIN)
+                distributed.all_reduce(values, how)
         return values
 
     def agreed(self, value: T) -> T:

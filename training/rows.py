@@ -98,9 +98,14 @@ class Batch:
         """[rows] how many ids each row's own part has"""
         return self.mask[:, -self.ids.shape[1] :].sum(1)
 
+    @property
+    def by_length(self) -> Tensor:
+        """[rows] indices, the shortest first"""
+        return self.lengths.argsort(stable=True)
+
     def alike(self, most: int) -> list[Tensor]:
         """Indices of rows in groups of at most `most`, of about equal lengths."""
-        return list(self.lengths.argsort(stable=True).split(most))
+        return list(self.by_length.split(most))
 
 
 def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], int]:

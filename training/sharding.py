@@ -67,13 +67,12 @@ def shard(model: AlmForConditionalGeneration, processes: Processes, device: str)
     Raises:
         ConfigError: a branch enters by keys and values, for which layers are taken apart.
     """
-    layers = layers_of(model)
-    if isinstance(layers[0], FSDPModule):
+    if is_sharded(model):
         return
     if any(route.way == "keys" for route in model.model.fusion.plan.routes):
         raise ConfigError("audio as keys and values takes layers apart, which FSDP does not know; use another scheme")
     mesh = init_device_mesh(torch.device(device).type, (processes.world,))
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(layers_of(model)):
         learned = {p for n, p in layer.named_parameters() if group_of(f"{LAYERS}.{index}.{n}") != "llm"}
         # By itself FSDP2 leaves the outermost module whole after a forward pass, and here every layer is one.
         fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=learned)
@@ -104,4 +103,4 @@ def even_parts(batch: Batch, most: int, processes: Processes) -> list[Tensor]:
     rows = len(batch.ids)
     own = torch.tensor([-math.ceil(rows / most), rows], device=batch.ids.device)
     groups, fewest = processes.least(own).tolist()
-    return list(batch.lengths.argsort(stable=True).tensor_split(min(-groups, fewest)))
+    return list(batch.by_length.tensor_split(min(-groups, fewest)))

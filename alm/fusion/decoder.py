@@ -7,7 +7,7 @@ layer's attention but never to its feed-forward block; everything else is the la
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from alm.configuration import AlmConfig
 from alm.fusion.cache import FusionCache
 from alm.fusion.cross_attention import GatedCrossAttention
 from alm.fusion.entry import Entry
-from alm.fusion.keys_only import KeysOnly
+from alm.fusion.keys_only import KeysOnly, is_table
 from alm.fusion.layout import Rows
 from alm.fusion.plan import Group, Plan
 
@@ -112,6 +112,7 @@ class FusedDecoder(nn.Module):
         places = rows.take(call.places)
         only_keys = KeysOnly.of(rows, all_rows, stream, keys, call.audio.tokens) if bool(keys.any()) else None
         context = self._context(call, group, all_rows, needs_mask=only_keys is not None)
+        texts = context.at(only_keys.places) if only_keys is not None else context
         for index in range(group.first, group.end):
             if cross is not None and str(index) in self.cross:
                 hidden = self.cross[str(index)](hidden, places, *cross)
@@ -120,7 +121,8 @@ class FusedDecoder(nn.Module):
             if only_keys is None:
                 hidden = layer(hidden, **given)
             else:
-                hidden = only_keys.run(layer, hidden, self.entry(only_keys.tokens, index), given)
+                audio = self.entry(only_keys.tokens, index)
+                hidden = only_keys.run(layer, hidden, audio, given, texts.of_layer(index))
         return rows.put(hidden, full)
 
     def _enter(self, call: _Call, group: Group, full: Tensor) -> Tensor:
@@ -171,6 +173,18 @@ class _Context:
     positions: Tensor
     cache: FusionCache | None
     options: dict[str, Any]
+
+    def at(self, places: Tensor) -> _Context:
+        """For the rows at `places` `[batch, rows]` alone, whose keys are all rows'; kernels' own masks stay."""
+        masks = {
+            kind: mask.take_along_dim(places[:, None, :, None], 2) if is_table(mask) else mask
+            for kind, mask in self.masks.items()
+        }
+        rotary = {
+            kind: tuple(table.take_along_dim(places[..., None], 1) for table in tables)
+            for kind, tables in self.rotary.items()
+        }
+        return replace(self, masks=masks, rotary=rotary, positions=self.positions.take_along_dim(places, 1))
 
     def of_layer(self, index: int) -> dict[str, Any]:
         kind = self.kinds[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,43 +43,39 @@ class KeysOnly:
         places[rows.valid] = is_stream.nonzero()[:, 1]
         return cls(rows, is_stream, is_keys, places, all_rows.take(tokens)[is_keys])
 
-    def run(self, layer: nn.Module, hidden: Tensor, audio: Tensor, given: dict[str, Any]) -> Tensor:
+    def run(
+        self, layer: nn.Module, hidden: Tensor, audio: Tensor, given: dict[str, Any], texts: dict[str, Any]
+    ) -> Tensor:
         """One decoder layer, `hidden` `[batch, stream, dim]` to the same; honours gradient checkpointing as the stock
         layer's own `__call__` does.
 
         Args:
             audio: `[audio, dim]`, `tokens` scaled for this layer.
             given: what the layer is called with, for all packed rows.
+            texts: the same for the residual-stream rows alone.
         """
         if getattr(layer, "gradient_checkpointing", False) and layer.training:
-            return checkpoint(self._run, layer, hidden, audio, given, use_reentrant=False)  # type: ignore[no-any-return]
-        return self._run(layer, hidden, audio, given)
+            return checkpoint(self._run, layer, hidden, audio, given, texts, use_reentrant=False)  # type: ignore[no-any-return]
+        return self._run(layer, hidden, audio, given, texts)
 
-    def _run(self, layer: Any, hidden: Tensor, audio: Tensor, given: dict[str, Any]) -> Tensor:
+    def _run(self, layer: Any, hidden: Tensor, audio: Tensor, given: dict[str, Any], texts: dict[str, Any]) -> Tensor:
         audio = audio.to(hidden.dtype)
         rotary = getattr(sys.modules[type(layer.self_attn).__module__], "apply_rotary_pos_emb", None)
-        mask = given["attention_mask"]
-        if rotary is not None and isinstance(mask, Tensor) and mask.ndim == 4:
-            return _after_attention(layer, hidden, self._lend(layer, hidden, audio, given, rotary))
-        return _after_attention(layer, hidden, self._as_rows(layer, hidden, audio, given))
+        if rotary is not None and is_table(given["attention_mask"]):
+            cos, sin = (table[self.is_keys] for table in given["position_embeddings"])
+            attended = self._lend(layer, hidden, audio, texts, partial(rotary, cos=cos, sin=sin, unsqueeze_dim=1))
+        else:
+            attended = self._as_rows(layer, hidden, audio, given)
+        return _after_attention(layer, hidden, attended)
 
     def _lend(
-        self, layer: Any, hidden: Tensor, audio: Tensor, given: dict[str, Any], rotary: Callable[..., Any]
+        self, layer: Any, hidden: Tensor, audio: Tensor, texts: dict[str, Any], rotary: Callable[..., Any]
     ) -> Tensor:
-        """Attention of the residual-stream rows."""
-        cos, sin = given["position_embeddings"]
+        """Attention of the residual-stream rows; `rotary` turns the audio's keys."""
         lent = _Lent(
-            *_keys_and_values(layer.self_attn, layer.input_layernorm(audio), cos, sin, self.is_keys, rotary),
-            self,
-            given["past_key_values"],
+            *_keys_and_values(layer.self_attn, layer.input_layernorm(audio), rotary), self, texts["past_key_values"]
         )
-        theirs = {
-            "attention_mask": given["attention_mask"].take_along_dim(self.places[:, None, :, None], 2),
-            "position_embeddings": tuple(x.take_along_dim(self.places[..., None], 1) for x in (cos, sin)),
-            "position_ids": given["position_ids"].take_along_dim(self.places, 1),
-            "past_key_values": lent,
-        }
-        heard, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**given, **theirs})
+        heard, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **{**texts, "past_key_values": lent})
         return heard.to(hidden.dtype)  # type: ignore[no-any-return]
 
     def _as_rows(self, layer: Any, hidden: Tensor, audio: Tensor, given: dict[str, Any]) -> Tensor:
@@ -116,15 +113,18 @@ class _Lent:
         return laid.transpose(1, 2)
 
 
-def _keys_and_values(
-    attention: Any, audio: Tensor, cos: Tensor, sin: Tensor, which: Tensor, rotary: Callable[..., Any]
-) -> tuple[Tensor, Tensor]:
+def is_table(mask: Any) -> bool:
+    """Whether a mask says of every query and key `[batch, heads, queries, keys]` what may be seen."""
+    return isinstance(mask, Tensor) and mask.ndim == 4
+
+
+def _keys_and_values(attention: Any, audio: Tensor, rotary: Callable[..., Any]) -> tuple[Tensor, Tensor]:
     """Keys and values `[audio, heads, dim]` by the module's own projections (Qwen 3 and Gemma 3 normalise keys)."""
     keys = attention.k_proj(audio).unflatten(-1, (-1, attention.head_dim))
     values = attention.v_proj(audio).unflatten(-1, (-1, attention.head_dim))
     if hasattr(attention, "k_norm"):
         keys = attention.k_norm(keys)
-    _, keys = rotary(keys, keys, cos[which], sin[which], unsqueeze_dim=1)
+    _, keys = rotary(keys, keys)
     return keys, values
 
 
