@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alm.adapters import load_adapter, merged, save_adapter
 from alm.errors import ConfigError
@@ -18,13 +21,16 @@ from alm.testing import noise
 from data_prep.makers.rows import TASKS
 from tests import training_helpers as small
 from tests.test_training_language import _language
+from training import accumulating
 from training.accumulating import pieces, split
 from training.config import EncoderAdapters, LoraSettings, RunConfig, build, load_config
 from training.groups import add_encoder_adapters, add_lora, group_of, set_trainable, switch_lora
 from training.listening import ListeningCollator
 from training.loop import Log, Stage
 from training.models import keep_for_training
+from training.objective import rng_for
 from training.recomputing import recompute
+from training.rows import Batch
 
 BARE = {"tags": 0.0, "transcript": 0.0}
 
@@ -196,6 +202,43 @@ def test_parts_of_a_batch_add_up(tmp_path: Path, count: int) -> None:
     assert plain.keys() == parts.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(gradient, parts[name], atol=1e-6, rtol=1e-4)
+
+
+def _unlike(objective: Any) -> Batch:
+    """A row with all recordings, many words long, among rows with one each."""
+    bundles = [[objective.train[i] for i in b] for b in objective.batches[0]]
+    items = tuple({i.path: i for r in objective.train for i in r.items}.values())
+    asked, answered = objective.train[0].messages
+    long = {**asked, "content": "<audio>" * len(items) + " what is it ?" * 40}
+    row = replace(objective.train[0], items=items, messages=(long, answered))
+    return objective.collator.batch([*bundles, [row]], objective.stage.evidence, rng_for(1))  # type: ignore[no-any-return]
+
+
+def test_bundles_of_unlike_lengths_are_read_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, model = _language(tmp_path, BARE)
+    names, batch = set_trainable(model, ["aligner", "lora"]), _unlike(objective)
+    model.eval()
+    found, sizes = [], []
+    for padded in (accumulating.PADDED, 1e9):
+        monkeypatch.setattr(accumulating, "PADDED", padded)
+        parts = list(pieces(objective, batch, 1))
+        total = torch.stack([share * objective.loss(part)[0] for part, share in parts]).sum()
+        total.backward()
+        found.append([total.detach(), *(p.grad.clone() for p in names.values() if p.grad is not None)])
+        sizes.append([p.inputs["input_ids"].numel() for p, _ in parts])
+        model.zero_grad()
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
+    assert len(sizes[0]) > len(sizes[1]) == 1 and 3 * sum(sizes[0]) < 2 * sum(sizes[1]), "control: padding is left out"
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=12))
+def test_groups_of_bundles_hold_all_and_little_padding(lengths: list[int]) -> None:
+    mask = (torch.arange(300) < torch.tensor(lengths)[:, None]).long()
+    batch: Any = SimpleNamespace(inputs={"attention_mask": mask})
+    groups = [g.tolist() for g in accumulating.alike(batch, torch.arange(len(lengths)))]
+    assert sorted(i for g in groups for i in g) == list(range(len(lengths))) and all(g == sorted(g) for g in groups)
+    for own in ([lengths[i] for i in g] for g in groups):
+        assert len(own) * max(own) <= accumulating.PADDED * sum(own)
 
 
 def test_parts_hold_their_own_recordings(tmp_path: Path) -> None:

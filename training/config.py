@@ -208,7 +208,7 @@ class StageConfig:
     curricula do, a task's weight being how often its rows come."""
     accumulate: int = 1
     """Parts that a batch is worked through in, one after the other: the same step in less memory (kind `language`).
-    Noise and dropout are drawn for each part."""
+    A batch of very unlike lengths is taken in more. Noise and dropout are drawn for each part."""
     gradient_checkpointing: bool = False
     """The backward pass computes layers of the language model again instead of keeping what they computed."""
     warmup_steps: int = 20
