@@ -25,7 +25,7 @@ from serve.engines.starting import start_engine
 
 def main() -> None:
     port, delay = int(sys.argv[1]), float(sys.argv[2])
-    limits = ChatLimits(max_file_megabytes=2, max_recordings=4, max_recording_seconds=30.0, max_seconds=60.0)
+    limits = ChatLimits(max_file_megabytes=2, max_recordings=4, max_seconds=60.0)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     auth = parse_auth(sys.argv[3], "127.0.0.1") if len(sys.argv) > 3 and sys.argv[3] else None
     page = PageSettings(port=port, auth=auth, open_browser=False, feedback=Path("feedback.jsonl").absolute())

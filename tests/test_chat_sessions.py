@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from alm.audio import Waveform, waveform_to_wav_bytes
-from alm.errors import ConfigError, ConversationError
+from alm import long_audio
+from alm.audio import Waveform, load_audio, waveform_to_wav_bytes
+from alm.errors import AudioError, ConfigError, ConversationError
+from alm.long_audio import LongRecording, open_audio
 from alm.testing import click_train, noise, silence, sweep, tone
-from serve.chat import cards, pictures
+from serve.chat import cards, clips, pictures
 from serve.chat.limits import ChatLimits
 from serve.chat.sessions import Session, Sessions
 from serve.chat.turns import AnswerOptions, Turn
@@ -167,18 +169,51 @@ def test_every_bad_file_gets_its_line_and_nothing_changes(tmp_path: Path) -> Non
         ("  ", [1], "empty"),
         ("x" * 101, [1], "101 characters; the limit is 100"),
         ("What?", [1, 1, 1], "3 recordings at once; the limit for one question is 2"),
-        ("What?", [6], r"the limit is 5"),
+        ("What?", [8], r"the limit is 7"),
         ("What?", [4, 4], "more than 7 s"),
     ],
 )
 def test_limits_of_a_question(question: str, seconds: list[float], message: str, tmp_path: Path) -> None:
-    sessions = made(
-        tmp_path, max_question_characters=100, max_recordings_per_turn=2, max_recording_seconds=5.0, max_seconds=7.0
-    )
+    sessions = made(tmp_path, max_question_characters=100, max_recordings_per_turn=2, max_seconds=7.0)
     session = sessions.get("a")
     with pytest.raises(ConversationError, match=message):
         session.take(question, [upload(tmp_path, f"{i}.wav", s) for i, s in enumerate(seconds)])
     assert players(sessions) == 0 and ask(sessions, session, "What?", upload(tmp_path, "ok.wav", 1.0)).answer
+
+
+def test_a_long_recording_stays_a_file_and_is_played_shown_and_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = noise(5.3, rate=44_100)
+    path = tmp_path / "talk.wav"
+    path.write_bytes(waveform_to_wav_bytes(held))
+    held = load_audio(path)
+    monkeypatch.setattr(long_audio, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(clips, "_BLOCK_SECONDS", 0.7)
+    monkeypatch.setattr(pictures, "_BLOCK_FRAMES", 50)
+    sessions = made(tmp_path)
+    session = sessions.get("a")
+    turn = session.take("What?", [path])
+    own, stays = turn.clips[0], open_audio(path)
+    path.unlink()  # uploads expire
+    assert isinstance(own.waveform, LongRecording) and own.waveform == held and own.waveform.source == "talk.wav"
+    for _ in sessions.answer(session, turn, OPTIONS):
+        pass
+    assert turn.answer.startswith("Turn 1: I was given 5.30 s") and np.array_equal(
+        own.waveform.segment(4.9, 5.1).samples, held.segment(4.9, 5.1).samples
+    )
+    with pytest.raises(AudioError):  # control: without a copy of its own
+        stays.segment(4.9, 5.1)
+    played, rate = sf.read(own.player)
+    assert rate == 16_000 and abs(len(played) - len(held.resampled(rate))) <= 1
+    shown = min(len(played), len(held.resampled(rate)))
+    assert np.abs(played[:shown] - held.resampled(rate)[:shown].clip(-1, 1)).max() < 2 / 32_768
+    assert np.allclose(pictures.mel_levels(own.waveform, 16_000.0), pictures.mel_levels(held, 16_000.0))
+    monkeypatch.setattr(pictures, "_BLOCK_FRAMES", 2048)
+    assert np.allclose(pictures.mel_levels(own.waveform, 16_000.0), pictures.mel_levels(held, 16_000.0))
+    assert pictures.outline(own.waveform) == pictures.outline(held)
+    assert session.held_bytes == sum(p.stat().st_size for p in sessions.folder.iterdir()) > 0
+    assert session.undo() is turn and players(sessions) == 0
 
 
 def test_limit_of_recordings_in_a_conversation(tmp_path: Path) -> None:
@@ -408,7 +443,7 @@ def test_status_escapes_and_says_how_urgent() -> None:
 
 
 def band_of(waveform: Waveform, column: int) -> int:
-    levels = pictures.mel_levels(waveform.samples, waveform.rate, waveform.rate / 2)
+    levels = pictures.mel_levels(waveform, waveform.rate / 2)
     return int(levels[:, column * (levels.shape[1] - 1) // 100].argmax())
 
 
@@ -419,7 +454,7 @@ def test_spectrogram_shows_where_the_sound_is() -> None:
     for hertz in (300.0, 1_000.0, 4_000.0):
         found = edges[band_of(tone(1.0, frequency_hz=hertz), 50) + 1]
         assert abs(found - hertz) < 0.06 * hertz + 20
-    clicks = pictures.mel_levels(click_train(2.0, 2.0).samples, 16_000, 8_000.0).max(axis=0)
+    clicks = pictures.mel_levels(click_train(2.0, 2.0), 8_000.0).max(axis=0)
     loud = clicks > clicks.max() - 20
     assert np.count_nonzero(np.diff(loud.astype(int)) == 1) in (3, 4), "four clicks"
 
@@ -432,5 +467,5 @@ def test_pictures_of_any_recording(waveform: Waveform) -> None:
     assert picture.png.startswith(b"\x89PNG") and all(0 <= height <= 1.0001 for height, _ in picture.ticks)
     points = pictures.outline(waveform)
     assert 1 <= len(points) <= 320 and all(-1.0001 <= low <= high <= 1.0001 for low, high in points)
-    blocks = pictures.mel_levels(waveform.samples, waveform.rate, waveform.rate / 2)
+    blocks = pictures.mel_levels(waveform, waveform.rate / 2)
     assert blocks.shape[0] == pictures.BANDS and np.isfinite(blocks).all()

@@ -16,11 +16,13 @@ import pytest
 import tiny_model
 import uvicorn
 
-from alm.audio import waveform_to_wav_bytes
+from alm import long_audio
+from alm.audio import Waveform, waveform_to_wav_bytes
 from alm.batching import Sampling
 from alm.testing import noise, tone
 from serve.api.app import create_app
 from serve.api.fetching import Fetcher
+from serve.api.openai_schema import ChatRequest
 from serve.api.recordings import Opener, RequestLimits
 from serve.api.settings import ServerSettings
 from serve.engines.jobs import Ended, Job, Piece, QueueFullError
@@ -28,7 +30,7 @@ from serve.engines.pieces import TextPieces
 from serve.engines.transformers import TransformersEngine
 
 KEY = "secret-key"
-LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)
+LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_seconds=15)
 
 
 def audio(waveform: Any) -> dict[str, Any]:
@@ -119,6 +121,18 @@ def test_evidence_comes_back_on_demand(server: Running) -> None:
     assert heard["seconds"] == 2.0
     body = {"messages": ask("What?", tone(seconds=2.0)), "max_tokens": 2}
     assert server.post(body).json()["choices"][0]["message"]["evidence"] is None
+
+
+def test_a_long_recording_stays_encoded_and_is_heard_alike(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ChatRequest.model_validate({"messages": ask("What is this?", noise(seconds=3.0, seed=7))})
+    held = Opener(LIMITS).messages(request)[0]["content"]
+    monkeypatch.setattr(long_audio, "HELD_BYTES", 10_000)
+    stays = Opener(LIMITS).messages(request)[0]["content"]
+    (there,), (here,) = ([p["audio"] for p in parts if p["type"] == "audio"] for parts in (stays, held))
+    assert isinstance(there, long_audio.LongRecording) and isinstance(here, Waveform) and there == here
+    asked = {"max_new_tokens": 8}
+    answers = [server.assistant.conversation().ask("What is this?", audio=a, **asked).text for a in (there, here)]
+    assert answers[0] == answers[1]
 
 
 BAD: list[tuple[str, Any, int, str]] = [

@@ -19,7 +19,7 @@ from serve.api.recordings import Opener, RequestLimits
 from serve.api.settings import ServerSettings
 from serve.engines.transformers import TransformersEngine
 
-LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)
+LIMITS = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_seconds=15)
 
 
 @pytest.fixture(scope="module")

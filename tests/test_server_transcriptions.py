@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SPEECH = Path(__file__).parent / "data" / "speech.flac"
 WORDS = "we will call you back"
-LIMITS = RequestLimits(max_body_megabytes=2, max_file_megabytes=1, max_recording_seconds=60)
+LIMITS = RequestLimits(max_body_megabytes=2, max_file_megabytes=1, max_seconds=60)
 
 
 def app_with(transcriber: Transcriber | None, **settings: Any) -> Iterator[FastAPI]:

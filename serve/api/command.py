@@ -33,7 +33,9 @@ def serve(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer that may be asked for.")] = 512,
     max_file_megabytes: Annotated[int, typer.Option(min=1, help="Largest recording.")] = 25,
     max_recordings: Annotated[int, typer.Option(min=1, help="Recordings in one request.")] = 16,
-    max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one request.")] = 1800.0,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds of audio in one request; presets hear up to 10800.")
+    ] = 3600.0,
 ) -> None:
     """Serve OpenAI's chat API: recordings as `input_audio` parts, several turns, streaming.
 
@@ -50,7 +52,6 @@ def serve(
         max_body_megabytes=max_recordings * max_file_megabytes * 4 // 3 + 1,
         max_recordings=max_recordings,
         max_file_megabytes=max_file_megabytes,
-        max_recording_seconds=min(600.0, max_seconds),
         max_seconds=max_seconds,
     )
     opener = Opener(limits, Fetcher(frozenset(allow_host or ())))

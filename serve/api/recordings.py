@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from alm.audio import AudioLimits, Waveform, load_audio
+from alm.audio import AudioLimits
 from alm.errors import AudioError, ConversationError
+from alm.long_audio import LONG_LIMITS, Sound, open_audio
 from serve.api.fetching import Fetcher
 from serve.api.openai_schema import AudioPart, ChatRequest, Message, TextPart
 from serve.roles import order_problem
@@ -26,15 +27,21 @@ class RequestLimits:
     max_recordings: int = 16
     max_file_megabytes: int = 25
     """Size of one recording, encoded as it came."""
-    max_recording_seconds: float = 600.0
-    max_seconds: float = 1800.0
+    max_seconds: float = 3600.0
     """Length of all recordings of a request."""
+    max_decode_seconds: float = 120.0
+    """Wall-clock time for decoding one recording."""
     max_characters: int = 100_000
     """Length of all texts of a request."""
 
     def audio(self) -> AudioLimits:
         """The bounds for the decoder."""
-        return AudioLimits(max_file_bytes=self.max_file_megabytes * 2**20, max_seconds=self.max_recording_seconds)
+        return replace(
+            LONG_LIMITS,
+            max_file_bytes=self.max_file_megabytes * 2**20,
+            max_seconds=self.max_seconds,
+            max_decode_seconds=self.max_decode_seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Opener:
             parts.append({"type": "text", "text": ""})
         return {"role": "system" if message.role == "developer" else message.role, "content": parts}
 
-    def _recording(self, part: Any, where: str) -> Waveform:
+    def _recording(self, part: Any, where: str) -> Sound:
         if isinstance(part, AudioPart):
             return self._decoded(part.input_audio.data, where)
         url = part.audio_url.url
@@ -102,9 +109,9 @@ class Opener:
             if not comma or not head.lower().endswith(";base64"):
                 raise AudioError(f"{where}: a data: URI must be data:audio/TYPE;base64,...")
             return self._decoded(data, where)
-        return load_audio(self.fetcher.get(url, self.limits.max_file_megabytes * 2**20), limits=self.limits.audio())
+        return open_audio(self.fetcher.get(url, self.limits.max_file_megabytes * 2**20), limits=self.limits.audio())
 
-    def _decoded(self, text: str, where: str) -> Waveform:
+    def _decoded(self, text: str, where: str) -> Sound:
         most = self.limits.max_file_megabytes * 2**20
         if len(text) > 4 * most // 3 + 4:
             raise AudioError(f"{where}: the recording is larger than {self.limits.max_file_megabytes} MB")
@@ -112,7 +119,7 @@ class Opener:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             raise AudioError(f"{where}: 'data' is no base64 text") from None
-        return load_audio(data, limits=self.limits.audio())
+        return open_audio(data, limits=self.limits.audio())
 
 
 def _joined(parts: Sequence[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from fastapi import Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from alm.audio import Waveform, load_audio
+from alm.long_audio import Sound, open_audio
 from serve.api.openai_schema import TranscriptionRequest
 from serve.api.refusals import RefusedError, check_model, error_body, refusal_of
 from serve.api.settings import ServerSettings
@@ -66,17 +66,17 @@ class TranscriptionEndpoint:
         if body.stream and body.response_format not in ("json", "text"):
             raise RefusedError(400, f"a stream has no format {body.response_format!r}; take 'json', or no stream")
 
-    async def _opened(self, file: UploadFile) -> Waveform:
+    async def _opened(self, file: UploadFile) -> Sound:
         limits = self.settings.opener.limits
         data = await file.read(limits.max_file_megabytes * 2**20 + 1)
         if len(data) > limits.max_file_megabytes * 2**20:
             raise RefusedError(400, f"file: the recording is larger than {limits.max_file_megabytes} MB")
         try:
-            return await run_in_threadpool(load_audio, data, limits=limits.audio())
+            return await run_in_threadpool(open_audio, data, limits=limits.audio())
         except Exception as error:
             raise refusal_of(error) from None
 
-    async def _segments(self, recording: Waveform) -> AsyncIterator[Segment]:
+    async def _segments(self, recording: Sound) -> AsyncIterator[Segment]:
         """One after the other, as they are read; whoever stops asking lets the next recording in."""
         assert self.transcriber is not None
         async with self._turn:
@@ -96,7 +96,7 @@ class TranscriptionEndpoint:
         finally:
             self._here -= 1
 
-    async def _events(self, recording: Waveform, place: ExitStack) -> AsyncIterator[str]:
+    async def _events(self, recording: Sound, place: ExitStack) -> AsyncIterator[str]:
         said: list[str] = []
         try:
             with place:
@@ -113,15 +113,15 @@ class TranscriptionEndpoint:
         yield "data: [DONE]\n\n"
 
 
-def _json(found: list[Segment], recording: Waveform) -> Response:
+def _json(found: list[Segment], recording: Sound) -> Response:
     return JSONResponse({"text": _text(found), "usage": _usage(recording)})
 
 
-def _plain(found: list[Segment], recording: Waveform) -> Response:
+def _plain(found: list[Segment], recording: Sound) -> Response:
     return PlainTextResponse(_text(found) + "\n")
 
 
-def _verbose(found: list[Segment], recording: Waveform) -> Response:
+def _verbose(found: list[Segment], recording: Sound) -> Response:
     segments = [
         {"id": index, "start": round(start, 3), "end": round(end, 3), "text": text}
         for index, (start, end, text) in enumerate(found)
@@ -133,7 +133,7 @@ def _verbose(found: list[Segment], recording: Waveform) -> Response:
     return JSONResponse(body)
 
 
-def _srt(found: list[Segment], recording: Waveform) -> Response:
+def _srt(found: list[Segment], recording: Sound) -> Response:
     blocks = [
         f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{text}\n"
         for number, (start, end, text) in enumerate(found, start=1)
@@ -141,12 +141,12 @@ def _srt(found: list[Segment], recording: Waveform) -> Response:
     return PlainTextResponse("\n".join(blocks), media_type="application/x-subrip")
 
 
-def _vtt(found: list[Segment], recording: Waveform) -> Response:
+def _vtt(found: list[Segment], recording: Sound) -> Response:
     blocks = [f"{clock(start, '.')} --> {clock(end, '.')}\n{_cue(text)}\n" for start, end, text in found]
     return PlainTextResponse("\n".join(["WEBVTT\n", *blocks]), media_type="text/vtt")
 
 
-_FORMATS: dict[str, Callable[[list[Segment], Waveform], Response]] = {
+_FORMATS: dict[str, Callable[[list[Segment], Sound], Response]] = {
     "json": _json, "text": _plain, "verbose_json": _verbose, "srt": _srt, "vtt": _vtt,
 }  # fmt: skip
 
@@ -167,5 +167,5 @@ def _text(found: list[Segment]) -> str:
     return " ".join(text for _, _, text in found)
 
 
-def _usage(recording: Waveform) -> dict[str, Any]:
+def _usage(recording: Sound) -> dict[str, Any]:
     return {"type": "duration", "seconds": round(recording.seconds, 3)}

@@ -1,31 +1,40 @@
-"""Recordings of the chat page's conversations: decoded once, with what the browser plays and shows."""
+"""Recordings of the chat page's conversations, with what the browser plays and shows.
+
+Short ones are decoded once. Long ones stay files, in a copy of the page's own, since uploads expire.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import soundfile as sf
+import soxr
 
-from alm.audio import AudioLimits, Waveform, load_audio
+from alm.audio import AudioLimits, Waveform
 from alm.audio_opening import shown_name
 from alm.errors import AudioError
+from alm.long_audio import LongRecording, Sound, open_audio
 from serve.chat.pictures import Spectrogram, outline, spectrogram
 
 if TYPE_CHECKING:
     from alm.evidence import Evidence
 
 _PLAYER_RATES_HZ = (8_000, 48_000)
+_LONG_PLAYER_RATE_HZ = 16_000
+"""An hour is a file of some 60 MB."""
+_BLOCK_SECONDS = 30.0
 
 
 @dataclass(eq=False)
 class HeardClip:
     """A recording of a conversation."""
 
-    waveform: Waveform
+    waveform: Sound
     upload: Path
     """The file as it was uploaded; it may expire."""
     player: Path
@@ -33,6 +42,15 @@ class HeardClip:
     picture: Spectrogram
     outline: list[tuple[float, float]]
     evidence: Evidence | None = None
+    copy: Path | None = None
+    """Where a long recording is read from."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Room it takes: decoded in memory, or on disk."""
+        if isinstance(self.waveform, Waveform):
+            return self.waveform.samples.nbytes
+        return sum(p.stat().st_size for p in (self.player, self.copy) if p is not None and p.exists())
 
 
 @dataclass(frozen=True)
@@ -55,21 +73,66 @@ def open_clip(upload: Path, folder: Path, limits: AudioLimits) -> HeardClip:
     """
     if not upload.is_file():
         raise AudioError(f"{shown_name(upload.name)}: the upload has expired; attach the recording again")
-    return hold(load_audio(upload, limits=limits), upload, folder)
+    return hold(open_audio(upload, limits=limits), upload, folder)
 
 
-def hold(waveform: Waveform, upload: Path, folder: Path) -> HeardClip:
-    """A recording with a player of its own."""
-    # A name that nobody can guess: whoever knows it may fetch the file.
-    player = folder / f"{secrets.token_hex(16)}.flac"
+def hold(recording: Sound, upload: Path, folder: Path) -> HeardClip:
+    """A recording with a player of its own, and a copy of its own if it is long.
+
+    Raises:
+        AudioError: the file of a long recording is gone or has changed.
+    """
+    # Names that nobody can guess: whoever knows one may fetch the file.
+    player, copy = folder / f"{secrets.token_hex(16)}.flac", None
+    try:
+        if isinstance(recording, LongRecording):
+            copy = folder / f"{secrets.token_hex(16)}{upload.suffix}"
+            recording = _moved(recording, copy)
+        _write_player(recording, player)
+        return HeardClip(recording, upload, player, spectrogram(recording), outline(recording), copy=copy)
+    except BaseException:
+        _unlink(player, copy)
+        raise
+
+
+def _moved(recording: LongRecording, to: Path) -> LongRecording:
+    """The same recording, read from a copy of its file from now on."""
+    if isinstance(recording.content, bytes):
+        to.write_bytes(recording.content)
+    else:
+        try:
+            shutil.copyfile(recording.content, to)
+        except OSError as error:
+            raise AudioError(f"{recording.source}: the upload has expired; attach the recording again") from error
+    return replace(recording, content=to, name=recording.source)
+
+
+def _write_player(recording: Sound, player: Path) -> None:
     low, high = _PLAYER_RATES_HZ
-    rate = min(max(waveform.rate, low), high)
-    sf.write(player, waveform.resampled(rate).clip(-1.0, 1.0), rate, format="FLAC", subtype="PCM_16")
-    return HeardClip(waveform, upload, player, spectrogram(waveform), outline(waveform))
+    rate = _LONG_PLAYER_RATE_HZ if isinstance(recording, LongRecording) else min(max(recording.rate, low), high)
+    spans = [(t, t + _BLOCK_SECONDS) for t in _starts(recording.seconds)]
+    stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
+    with sf.SoundFile(player, "w", rate, 1, format="FLAC", subtype="PCM_16") as file:
+        for index, part in enumerate(recording.segments(spans)):
+            file.write(stream.resample_chunk(part.samples, last=index + 1 == len(spans)).clip(-1.0, 1.0))
+
+
+def _starts(seconds: float) -> Iterator[float]:
+    """Of the parts that a recording is read in."""
+    start = 0.0
+    while start < seconds:
+        yield start
+        start += _BLOCK_SECONDS
 
 
 def delete(clips: Iterable[Clip]) -> None:
-    """Delete the players."""
+    """Delete the files of these recordings."""
     for clip in clips:
         if isinstance(clip, HeardClip):
-            clip.player.unlink(missing_ok=True)
+            _unlink(clip.player, clip.copy)
+
+
+def _unlink(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -38,9 +38,9 @@ def chat(
         typer.Option(envvar="ALM_CHAT_AUTH", help="USER:PASSWORD that the page asks for.", show_default=False),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
-    max_file_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 50,
+    max_file_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 200,
     max_recordings: Annotated[int, typer.Option(min=1, help="Recordings in one conversation.")] = 12,
-    max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one conversation.")] = 1800.0,
+    max_seconds: Annotated[float, typer.Option(min=1, help="Seconds of audio in one conversation.")] = 10_800.0,
     max_conversations: Annotated[int, typer.Option(min=1, help="Conversations kept at a time.")] = 32,
     max_queue: Annotated[int, typer.Option(min=1, help="Questions that may wait beside them.")] = 32,
     feedback: Annotated[

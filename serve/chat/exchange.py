@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alm.audio import Waveform
 from alm.audio_opening import shown_name
 from alm.errors import AlmError, RecordError
+from alm.long_audio import Sound
 from serve.batch.rows import AUDIO_MARKER, Line, check_row
 from serve.chat.clips import Clip, HeardClip, MissingClip, delete, hold
 from serve.chat.limits import ChatLimits
@@ -28,7 +28,7 @@ _TYPED_MARKER = "<\u2060audio>"
 class Known:
     """A recording that an imported conversation may ask for."""
 
-    waveform: Waveform
+    waveform: Sound
     upload: Path
 
 

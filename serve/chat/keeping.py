@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from alm.audio import load_audio
 from alm.errors import AlmError, ConversationError
+from alm.long_audio import open_audio
 from serve.chat.cards import chat_messages, feedback_values, missing_text, recordings_panel, status
 from serve.chat.examples import EXAMPLES
 from serve.chat.exchange import Imported, Known, read_conversation, row_of
@@ -130,7 +130,7 @@ class Keeping:
         examples = {path for example in EXAMPLES for path in example.paths}
         for path in (*examples, *attached[: session.limits.max_recordings]):
             if path.is_file():
-                waveform = load_audio(path, limits=session.limits.audio())
+                waveform = open_audio(path, limits=session.limits.audio())
                 known[waveform.sha256] = Known(waveform, path)
         return known
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alm.audio import AudioLimits
 from alm.errors import ConfigError
+from alm.long_audio import LONG_LIMITS
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,13 @@ class ChatLimits:
         ConfigError: a bound is not positive.
     """
 
-    max_file_megabytes: int = 50
+    max_file_megabytes: int = 200
     """Size of one upload."""
     max_recordings_per_turn: int = 4
     """Recordings that one question may bring."""
     max_recordings: int = 12
     """Recordings in one conversation."""
-    max_recording_seconds: float = 600.0
-    """Length of one recording."""
-    max_seconds: float = 1800.0
+    max_seconds: float = 10_800.0
     """Length of all recordings of one conversation."""
     max_question_characters: int = 4000
     """Length of one question."""
@@ -37,7 +36,7 @@ class ChatLimits:
     max_conversations: int = 32
     """Conversations kept at a time; the one unused for longest makes room."""
     max_held_megabytes: int = 1024
-    """Decoded audio of all conversations; beyond it, too, the one unused for longest makes room."""
+    """Audio of all conversations, decoded or (where it is long) as files; beyond it, too, the oldest makes room."""
     max_idle_minutes: float = 120.0
     """A conversation unused for so long is dropped."""
     max_queue: int = 32
@@ -50,7 +49,4 @@ class ChatLimits:
 
     def audio(self) -> AudioLimits:
         """The same bounds for the decoder."""
-        return AudioLimits(
-            max_file_bytes=self.max_file_megabytes * 2**20,
-            max_seconds=min(self.max_recording_seconds, self.max_seconds),
-        )
+        return replace(LONG_LIMITS, max_file_bytes=self.max_file_megabytes * 2**20, max_seconds=self.max_seconds)

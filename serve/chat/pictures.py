@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alm.audio import Waveform
+from alm.long_audio import Sound
 
 COLUMNS = 640
 BANDS = 96
@@ -43,12 +44,12 @@ def hertz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
 
 
-def spectrogram(waveform: Waveform) -> Spectrogram:
+def spectrogram(recording: Sound) -> Spectrogram:
     """Mel spectrogram from 40 Hz to half the sample rate (at most 16 kHz), loudest 75 dB."""
     from matplotlib import colormaps, image
 
-    top = min(16_000.0, waveform.rate / 2)
-    levels = mel_levels(waveform.samples, waveform.rate, top)
+    top = min(16_000.0, recording.rate / 2)
+    levels = mel_levels(recording, top)
     scaled = np.clip(1.0 + (levels - max(float(levels.max()), -60.0)) / _RANGE_DB, 0.0, 1.0)
     colours = colormaps["magma"](scaled[::-1], bytes=True)[..., :3]
     target = io.BytesIO()
@@ -56,18 +57,22 @@ def spectrogram(waveform: Waveform) -> Spectrogram:
     return Spectrogram(target.getvalue(), _ticks(top))
 
 
-def mel_levels(samples: NDArray[np.float32], rate: int, top_hz: float) -> NDArray[np.float64]:
+def mel_levels(recording: Sound, top_hz: float) -> NDArray[np.float64]:
     """Level in dB of each band and column: `[BANDS, columns]`, at most `COLUMNS` columns, low bands first."""
-    window = min(_WINDOW_SAMPLES, max(256, 2 ** int(np.log2(max(2, len(samples) / 8)))))
-    hop = max(1, min(window // 2, len(samples) // COLUMNS))
-    frames = 1 + max(0, len(samples) - 1) // hop
+    count, rate = round(recording.seconds * recording.rate), recording.rate
+    window = min(_WINDOW_SAMPLES, max(256, 2 ** int(np.log2(max(2, count / 8)))))
+    hop = max(1, min(window // 2, count // COLUMNS))
+    frames = 1 + max(0, count - 1) // hop
     columns = min(COLUMNS, frames)
     bank = mel_bank(window, rate, top_hz)
     taper = np.hanning(window).astype(np.float32)
     power = np.zeros((columns, BANDS))
-    for first in range(0, frames, _BLOCK_FRAMES):
-        index = np.arange(first, min(first + _BLOCK_FRAMES, frames))
-        spectrum = np.abs(np.fft.rfft(_frames(samples, index * hop, window) * taper, axis=1)) ** 2
+    blocks = [np.arange(first, min(first + _BLOCK_FRAMES, frames)) for first in range(0, frames, _BLOCK_FRAMES)]
+    edges = [(int(index[0]) * hop - window // 2, int(index[-1]) * hop + window) for index in blocks]
+    parts = recording.segments([(max(0, first) / rate, min(last, count) / rate) for first, last in edges])
+    for index, (first, last), part in zip(blocks, edges, parts, strict=True):
+        padded = np.pad(part.samples, (max(0, -first), max(0, last - count)))
+        spectrum = np.abs(np.fft.rfft(_frames(padded, index * hop, window) * taper, axis=1)) ** 2
         # The loudest frame of a column counts, so that a click stays visible in an hour.
         np.maximum.at(power, index * columns // frames, spectrum @ bank)
     return np.asarray(10.0 * np.log10(power.T + 1e-10))
@@ -85,21 +90,18 @@ def mel_bank(window: int, rate: int, top_hz: float) -> NDArray[np.float64]:
     return np.asarray(bank / np.maximum(bank.sum(axis=0), 1e-9))
 
 
-def outline(waveform: Waveform, points: int = 320) -> list[tuple[float, float]]:
+def outline(recording: Sound, points: int = 320) -> list[tuple[float, float]]:
     """Lowest and highest sample of each of at most `points` equal stretches, relative to the loudest."""
-    samples = waveform.samples
-    edges = np.linspace(0, len(samples), min(points, len(samples)) + 1).astype(int)[:-1]
-    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-    peak = max(1e-4, float(np.max(np.abs(samples))))
-    return [(float(a) / peak, float(b) / peak) for a, b in zip(low, high, strict=True)]
+    count, rate = round(recording.seconds * recording.rate), recording.rate
+    edges = np.linspace(0, count, min(points, count) + 1).astype(int)
+    parts = recording.segments([(a / rate, b / rate) for a, b in pairwise(edges)])
+    peak = max(1e-4, recording.peak)
+    return [(float(p.samples.min()) / peak, float(p.samples.max()) / peak) for p in parts]
 
 
 def _frames(samples: NDArray[np.float32], starts: NDArray[np.int64], window: int) -> NDArray[np.float32]:
-    """`[frames, window]`, each centred on its start; beyond the ends there is silence."""
-    first, last = int(starts[0]) - window // 2, int(starts[-1]) + window
-    part = samples[max(0, first) : last]
-    padded = np.pad(part, (max(0, -first), max(0, last - first - max(0, -first) - len(part))))
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, window)[starts - starts[0]])
+    """`[frames, window]` of samples that begin half a window before the first start."""
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(samples, window)[starts - starts[0]])
 
 
 def _ticks(top_hz: float) -> tuple[tuple[float, int], ...]:

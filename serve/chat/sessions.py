@@ -60,7 +60,7 @@ class Session:
 
     @property
     def held_bytes(self) -> int:
-        return sum(clip.waveform.samples.nbytes for clip in self.clips)
+        return sum(clip.held_bytes for clip in self.clips)
 
     def history(self) -> list[dict[str, Any]]:
         """Messages that the model reads before the next question."""

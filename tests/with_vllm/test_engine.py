@@ -162,7 +162,7 @@ def test_rows_of_a_batch_are_answered_where_they_belong(engine: VllmEngine) -> N
 
 def test_the_server_answers_over_http(engine: VllmEngine) -> None:
     """As the engine does without HTTP, streamed and not; what is wrong is said in OpenAI's shape."""
-    limits = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_recording_seconds=15)
+    limits = RequestLimits(max_body_megabytes=1, max_recordings=3, max_file_megabytes=1, max_seconds=15)
     client = TestClient(create_app(engine, ServerSettings("miniature", ("key",), 64, NEW, Opener(limits))))
     heard = waveform_to_wav_bytes(SHORT)
     sound = base64.b64encode(heard).decode()
