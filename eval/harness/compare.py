@@ -56,7 +56,7 @@ def compare(first: Run, second: Run, condition_name: str = "heard") -> list[Diff
             f"{first.card.bench_hash}, {second.card.bench.bench} {second.card.bench_hash}, limits {first.card.limit} "
             f"and {second.card.limit}); only runs on the same ones can be paired"
         )
-    one, two = _scored(first, condition_name), _scored(second, condition_name)
+    one, two = scored(first, condition_name), scored(second, condition_name)
     items = sorted((i for i in first.prepared.items if i.id in one and i.id in two), key=lambda i: i.id)
     kinds = sorted({i.want.kind for i in items})
     found = [
@@ -65,7 +65,12 @@ def compare(first: Run, second: Run, condition_name: str = "heard") -> list[Diff
     return [d for d in found if d is not None]
 
 
-def _scored(run: Run, condition_name: str) -> dict[str, Scored]:
+def scored(run: Run, condition_name: str) -> dict[str, Scored]:
+    """Scores of a run by item.
+
+    Raises:
+        RecordError: there are none under this condition.
+    """
     place = run.place("score", condition_name)
     found = {s.id: s for s in records(place, Scored)}
     if not found:
