@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WINDOWS_AT_ONCE = 3
-"""Long recordings are encoded in groups of this many windows, so that memory does not grow with length; those so long
-that their windows are merged, one by one, so that an hour fits beside the model."""
+"""Long recordings are encoded in groups of this many windows, so that memory does not grow with length."""
+MANY_WINDOWS = 200
+"""Half an hour. Longer ones are encoded one window after the other, so that they fit beside the model."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ class Ears:
         """Window by window groups, whose spectrograms are made while the group before is encoded."""
         extractor = self.processor.feature_extractor
         memory, spans = WindowMemory(self.model), extractor.spans(recording)
-        merges = self.model.config.windows_left(len(spans)) < len(spans)
-        groups = extractor.groups(recording, spans, 1 if merges else WINDOWS_AT_ONCE)
+        groups = extractor.groups(recording, spans, WINDOWS_AT_ONCE if len(spans) <= MANY_WINDOWS else 1)
         for group, inputs in _ahead(groups):
             memory.add(inputs, group)
         return memory.recording(recording.seconds)

@@ -53,6 +53,7 @@ def needles(corpus: Path, count: int, seconds: float, seed: int = 0) -> list[Nee
     usable = [
         r for r in rows
         if r["split"] == "test" and r["kind"] == "sfx" and len(r["classes"]) == 1
+        and not r["classes"][0].startswith("other ")  # no answer to "which of these"
         and SHORTEST_SECONDS <= r["seconds"] <= LONGEST_SECONDS
     ]  # fmt: skip
     by_class = {r["classes"][0]: r for r in (usable[int(k)] for k in rng.permutation(len(usable)))}
@@ -107,7 +108,7 @@ def ask(assistant: Any, needle: Needle, path: Path) -> dict[str, Any]:
     recording = open_audio(path)
     heard = assistant.ears.hear(recording)
     listened = time.perf_counter()
-    question = f"Which of these is heard: {', '.join(options[:-1])} or {options[-1]}?"
+    question = f"Which of these sounds do you hear? Options: {'; '.join(options)}."
     answer = assistant.conversation().ask(question, audio=recording, max_new_tokens=48)
     said = answer.text.lower()
     named = [o for o in options if o.lower() in said]
