@@ -14,14 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
-from alm.adapters import ABOUT
-from alm.errors import ConfigError
-from bench.harness import alm, headline, made
+from bench.harness import answered, headline, made
 from eval.harness.compare import scored
 from eval.harness.runs import read_run
 from eval.harness.summary import read_summary
 from eval.metrics import mean as estimated
 from eval.results import between, markdown_table, shown
+from training.score import named_adapter
 
 SETS = ("choice", "presence", "order", "count", "label-open", "caption", "transcript")
 HEARD = "heard"
@@ -29,19 +28,10 @@ Adapters = Mapping[str, Sequence[Path]]
 
 
 def named(texts: Sequence[str]) -> dict[str, list[Path]]:
-    """Folders of each name.
-
-    Raises:
-        ConfigError: a text is not NAME=FOLDER, or its folder holds no adapter.
-    """
+    """Folders of each name; raises as `named_adapter` does."""
     found: dict[str, list[Path]] = {}
-    for text in texts:
-        name, equals, folder = text.partition("=")
-        if not (name and equals and folder):
-            raise ConfigError(f"{text!r} is not NAME=FOLDER")
-        if not (Path(folder) / ABOUT).is_file():
-            raise ConfigError(f"{folder} holds no adapter ({ABOUT}); make one with `python -m training export`")
-        found.setdefault(name, []).append(Path(folder))
+    for name, folder in map(named_adapter, texts):
+        found.setdefault(name, []).append(folder)
     return found
 
 
@@ -50,15 +40,12 @@ def runs_of(adapters: Adapters, out: Path, name: str, of: str) -> list[Path]:
     return [out / f"{of}-{seed}" / name for seed in range(1, len(adapters[of]) + 1)]
 
 
-def answered(adapters: Adapters, out: Path, sets: Mapping[str, Path], options: Sequence[str]) -> None:
+def ask_all(adapters: Adapters, out: Path, sets: Mapping[str, Path], options: Sequence[str]) -> None:
     """Ask every adapter every set."""
     for name, bench in sets.items():
         for of, folders in adapters.items():
             for folder, run in zip(folders, runs_of(adapters, out, name, of), strict=True):
-                where = ("--bench", bench, "--out", run, "--model", "tiny", "--adapter", folder)
-                alm("eval", "run", *where, "--condition", HEARD, *options)
-                if not (run / "summary.json").is_file():
-                    raise SystemExit(f"{run}: no summary was written; see the message above")
+                answered(bench, run, "--adapter", folder, "--condition", HEARD, *options)
 
 
 def differences(mine: Sequence[Path], other: Sequence[Path]) -> Any:
@@ -143,7 +130,7 @@ def main(
     found, wanted = named(adapters), only or list(SETS)
     sets = {name: folder for name, folder in made(corpus, prepared).items() if name in wanted}
     options = ("--rows", str(rows), "--evidence" if evidence else "--no-evidence")
-    answered(found, out, sets, options)
+    ask_all(found, out, sets, options)
     told = [] if evidence else ["--no-evidence"]
     given = [*adapters, "--corpus CORPUS", *(f"--set {s}" for s in only or ()), *told, f"--out {out}", f"--to {to}"]
     to.write_text(page(found, out, list(sets), title, f"python -m bench.adapters {' '.join(given)}"), encoding="utf-8")

@@ -48,6 +48,13 @@ def alm(*arguments: str | Path) -> None:
         raise SystemExit(done.returncode)
 
 
+def answered(bench: Path, out: Path, *options: str | Path) -> None:
+    """Ask the default preset a prepared set, into a folder that then has a summary."""
+    alm("eval", "run", "--bench", bench, "--out", out, "--model", "tiny", *options)
+    if not (out / "summary.json").is_file():
+        raise SystemExit(f"{out}: no summary was written; see the message above")
+
+
 def made(corpus: Path, out: Path) -> dict[str, Path]:
     """Folders of the prepared sets, generated where they are not there."""
     for items in sorted(set(SETS.values())):
@@ -164,10 +171,7 @@ def main(
     for name in () if report else wanted:
         for model, options in MODELS.items():
             if (model, name) not in WITHOUT:
-                where = ("--bench", folders[name], "--out", out / model / name)
-                alm("eval", "run", *where, "--model", "tiny", "--rows", str(rows), *options)
-                if not (out / model / name / "summary.json").is_file():
-                    raise SystemExit(f"{out / model / name}: no summary was written; see the message above")
+                answered(folders[name], out / model / name, "--rows", str(rows), *options)
     for path in written(out, docs, "python -m bench.harness --corpus CORPUS"):
         sys.stdout.write(f"{path}\n")
 

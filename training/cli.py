@@ -298,10 +298,10 @@ def score(
 ) -> None:
     """Ask adapters the test rows of a configuration, task by task, on cached features."""
     from training.config import load_config
-    from training.score import ask, rows_of, table
+    from training.score import ask, named_adapter, rows_of, table
 
     settings = load_config(config)
-    named = dict(_named(text) for text in adapters)
+    named = dict(map(named_adapter, adapters))
     rows = rows_of(settings, [t for t in tasks.split(",") if t], most, _say)
     said = {}
     for name, folder in named.items():
@@ -311,13 +311,6 @@ def score(
     known = [t for s in load_config(before).stages for t in s.tasks] if before else []
     out.write_text("\n".join(table(rows, said, known)) + "\n", encoding="utf-8")
     _say(f"written: {out}")
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    if not equals or not Path(folder).is_dir():
-        raise typer.BadParameter(f"{text!r}: give NAME=FOLDER, FOLDER being an adapter")
-    return name, Path(folder)
 
 
 @app.command(name="study-report")

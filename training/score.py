@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alm.adapters import load_adapter, read_about
+from alm.adapters import ABOUT, load_adapter, read_about
+from alm.errors import ConfigError
 from training.config import RunConfig
 from training.groups import narrow_frozen
 from training.knowledge import opinion_of
@@ -33,6 +34,20 @@ class Said:
 
     told: Flags
     bare: Flags
+
+
+def named_adapter(text: str) -> tuple[str, Path]:
+    """The name and the folder of `NAME=FOLDER`.
+
+    Raises:
+        ConfigError: it is something else, or the folder holds no adapter.
+    """
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise ConfigError(f"{text!r} is not NAME=FOLDER")
+    if not (Path(folder) / ABOUT).is_file():
+        raise ConfigError(f"{folder} holds no adapter ({ABOUT}); make one with `python -m training export`")
+    return name, Path(folder)
 
 
 def rows_of(config: RunConfig, tasks: Sequence[str], most: int, say: Callable[[str], None]) -> list[Row]:

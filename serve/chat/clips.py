@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import soundfile as sf
 import soxr
 
-from alm.audio import AudioLimits, Waveform
+from alm.audio import AudioLimits, Waveform, windows
 from alm.audio_opening import shown_name
 from alm.errors import AudioError
 from alm.long_audio import LongRecording, Sound, open_audio
@@ -110,19 +110,11 @@ def _moved(recording: LongRecording, to: Path) -> LongRecording:
 def _write_player(recording: Sound, player: Path) -> None:
     low, high = _PLAYER_RATES_HZ
     rate = _LONG_PLAYER_RATE_HZ if isinstance(recording, LongRecording) else min(max(recording.rate, low), high)
-    spans = [(t, t + _BLOCK_SECONDS) for t in _starts(recording.seconds)]
+    spans = windows(recording.seconds, _BLOCK_SECONDS)
     stream = soxr.ResampleStream(recording.rate, rate, 1, dtype="float32", quality="HQ")
     with sf.SoundFile(player, "w", rate, 1, format="FLAC", subtype="PCM_16") as file:
         for index, part in enumerate(recording.segments(spans)):
             file.write(stream.resample_chunk(part.samples, last=index + 1 == len(spans)).clip(-1.0, 1.0))
-
-
-def _starts(seconds: float) -> Iterator[float]:
-    """Of the parts that a recording is read in."""
-    start = 0.0
-    while start < seconds:
-        yield start
-        start += _BLOCK_SECONDS
 
 
 def delete(clips: Iterable[Clip]) -> None:
