@@ -152,6 +152,16 @@ def test_plans_are_read_and_name_known_tasks(tmp_path: Path) -> None:
         read_plan(path)
 
 
+def test_options_are_listed_or_part_of_the_sentence() -> None:
+    made = rows(clips(), TaskPlan(rows=60, tasks=("choice",)))
+    within = [row for row in made if row.meta["style"] == "within"]
+    assert 0 < len(within) < len(made)
+    for row in within:
+        question, options = row.messages[0].content.replace(AUDIO_MARK, "").strip(), row.meta["options"]
+        listed = f": {', '.join(options[:-1])} or {options[-1]}"
+        assert question.endswith((f"{listed}?", f"{listed}.")) and row.messages[1].content == row.meta["answer"]
+
+
 def test_prefix_and_tags_are_options_and_tags_go_from_general_to_special() -> None:
     tasks = ("transcribe", "event_table", "caption", "few_shot", "which")
     plain_rows = rows(world(), TaskPlan(tasks=tasks))

@@ -19,7 +19,9 @@ ANSWERS = "answers"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 LETTERS = "ABCDEFGH"
 CHOICE_STYLES = {"text": 0.45, "lettered": 0.35, "letter": 0.2}
-"""Layouts of a choice and their shares."""
+"""Layouts of listed options and their shares."""
+WITHIN = 0.25
+"""Share of choices whose options are part of the question's sentence, as people ask."""
 
 T = TypeVar("T")
 
@@ -134,9 +136,22 @@ def options_text(making: Making, options: Sequence[str], right: str) -> tuple[st
     return listed, right, style
 
 
+def options_within(question: str, options: Sequence[str]) -> str:
+    """The options in the question's sentence.
+
+    >>> options_within("Which of these is it?", ["rain", "a cat", "a bell"])
+    'Which of these is it: rain, a cat or a bell?'
+    """
+    return f"{question[:-1]}: {', '.join(options[:-1])} or {options[-1]}{question[-1]}"
+
+
 def choose(making: Making, pool: str, right: str, others: Sequence[str], **more: Any) -> Turn:
     """A question with options in random order."""
     options = making.some([right, *others], len(others) + 1)
-    listed, reply, style = options_text(making, options, right)
+    if len(options) > 1 and making.coin(WITHIN):
+        question, reply, style = options_within(making.ask(pool, options=""), options), right, "within"
+    else:
+        listed, reply, style = options_text(making, options, right)
+        question = making.ask(pool, options=listed)
     meta = {"answer": right, "options": options, "correct": options.index(right), "style": style}
-    return Turn(making.ask(pool, options=listed), reply, meta | more)
+    return Turn(question, reply, meta | more)
