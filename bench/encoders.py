@@ -3,7 +3,8 @@
 Weights are random (speed and memory do not depend on them) and so is the sound, which is made window by window. Every
 family, size and length runs in a process of its own: front end and encoder are timed after one window to warm up, and
 the peak is that of the process, Python and torch included. A length that would take longer than `--most-minutes` is
-stopped there, and the page says how much of it was heard.
+stopped there, and the page says how much of it was heard. Stopped at any moment, the same command goes on: what is
+measured lies beside the page, and is taken up again by the same settings alone.
 """
 
 from __future__ import annotations
@@ -113,6 +114,29 @@ def wanted(names: Sequence[str], largest_million: float) -> tuple[list[tuple[str
     return chosen, skipped
 
 
+def measured(
+    chosen: Sequence[tuple[str, str]], lengths: Sequence[float], options: Sequence[str], kept: Path
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """All of them, each in its own process, and those that failed; `kept` has what is measured already."""
+    settings = " ".join(options)
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    known = before.get("results", []) if before.get("settings") == settings else []
+    found, failed = {(r["family"], r["size"], r["wanted"]): r for r in known}, []
+    for name, size in chosen:
+        for seconds in lengths:
+            if (name, size, seconds) in found:
+                continue
+            command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            if done.returncode:
+                failed.append(f"{name} {size} at {_length(seconds)} (exit {done.returncode})")
+                continue
+            row = found[name, size, seconds] = json.loads(done.stdout.splitlines()[-1])
+            kept.write_text(json.dumps({"settings": settings, "results": list(found.values())}, indent=1) + "\n")
+            sys.stderr.write(f"{name} {size} {_length(seconds)}: {row['seconds']:.1f} s\n")
+    return [found[n, z, s] for n, z in chosen for s in lengths if (n, z, s) in found], failed
+
+
 def main(
     family: Annotated[list[str] | None, typer.Option(help="Only these families; all if none is named.")] = None,
     length: Annotated[list[float] | None, typer.Option(help="Seconds of sound; 10, 60 and 1800 if none.")] = None,
@@ -128,17 +152,8 @@ def main(
         sys.stdout.write("\n" + json.dumps(measure(name, size, float(seconds), threads, most_minutes * 60)))
         return
     chosen, skipped = wanted(family or [], largest_million)
-    lengths, results, failed = length or list(LENGTHS_SECONDS), list[dict[str, Any]](), list[str]()
-    options = [f"--threads={threads}", f"--most-minutes={most_minutes}"]
-    for name, size in chosen:
-        for seconds in lengths:
-            command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-            if done.returncode:
-                failed.append(f"{name} {size} at {_length(seconds)} (exit {done.returncode})")
-                continue
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            sys.stderr.write(f"{name} {size} {_length(seconds)}: {results[-1]['seconds']:.1f} s\n")
+    options = [f"--threads={threads}", f"--most-minutes={most_minutes:g}"]
+    results, failed = measured(chosen, length or LENGTHS_SECONDS, options, out.with_suffix(".json"))
     page = table(results) if results else "Nothing was measured."
     notes = [f"Left out, larger than {largest_million:g} M parameters: {', '.join(skipped)}."] if skipped else []
     notes += [f"Failed: {', '.join(failed)}."] if failed else []

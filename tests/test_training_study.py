@@ -23,7 +23,7 @@ from training.study import insight, scoring
 from training.study.arms import ARMS, BASE, PARTS, chosen, configured
 from training.study.insight import attention_by_layer, knowledge_by_layer, probed
 from training.study.report import figure, interval, read_scores, tables
-from training.study.running import ROWS, SCORES, jobs
+from training.study.running import CONFIG, ROWS, SCORES, same_study, jobs
 from training.study.scoring import save_scores, score
 
 STUDY = Path(__file__).parents[1] / "training" / "configs" / "study.yaml"
@@ -143,6 +143,18 @@ def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "study", "delayed", 40) is None, "names are whole"
     with pytest.raises(ConfigError, match="holds no study"):
         tables(tmp_path)
+
+
+def test_scores_of_other_questions_are_not_gone_on_with(tmp_path: Path) -> None:
+    files = {ROWS: [{"id": "1"}], CONFIG: {"seed": 1}}
+    same_study(tmp_path, {ROWS: [], CONFIG: {}})
+    same_study(tmp_path, files)  # nothing is scored yet
+    (tmp_path / "prefix-1").mkdir()
+    save_scores(tmp_path / "prefix-1" / SCORES, np.ones(1, bool), np.ones(1, np.float32), {})
+    same_study(tmp_path, files)
+    for changed in ({ROWS: [{"id": "2"}]}, {CONFIG: {"seed": 2}}):
+        with pytest.raises(ConfigError, match="other questions or settings"):
+            same_study(tmp_path, {**files, **changed})
 
 
 def test_intervals_are_over_sources() -> None:

@@ -263,6 +263,9 @@ def study(
     config: ConfigPath,
     arms: Annotated[list[str] | None, typer.Argument(help="Names of arms; all if none is given.")] = None,
     out: OutOption = None,
+    kept: Annotated[
+        Path | None, typer.Option(help="Folder of what the report needs, small; OUT if none is given.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="So many seeds, from the configuration's on.")] = 3,
     at_once: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.0, help="Stop then; the same command goes on.")] = 1e6,
@@ -279,9 +282,9 @@ def study(
 
     settings = load_config(config)
     folder = out or Path(settings.out)
-    common = shared(settings, folder, [t for t in tasks.split(",") if t], most, _say)
+    common = shared(settings, folder, kept or folder, [t for t in tasks.split(",") if t], most, _say)
     todo = jobs(chosen(arms or []), range(settings.seed, settings.seed + seeds))
-    done = run_all(todo, common, folder, at_once, 60 * minutes, _say, evidence)
+    done = run_all(todo, common, at_once, 60 * minutes, _say, evidence)
     _say(f"{done} of {len(todo)} runs are done")
 
 
@@ -315,7 +318,7 @@ def score(
 
 @app.command(name="study-report")
 def study_report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study.", exists=True, file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="What a study kept.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Argument(help="Markdown file to write; plots go into a folder beside it.")],
 ) -> None:
     """Write the tables and plots of a study."""

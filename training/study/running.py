@@ -7,14 +7,15 @@ import multiprocessing
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from training.atomic import write_json
 from training.config import RunConfig
@@ -28,7 +29,7 @@ from training.study.insight import attention_by_layer, knowledge_by_layer, probe
 from training.study.scoring import chosen_rows, save_scores, score
 
 Say = Callable[[str], None]
-SCORES, INSIGHT, ROWS = "scores.npz", "insight.json", "rows.json"
+SCORES, INSIGHT, ROWS, CONFIG = "scores.npz", "insight.json", "rows.json", "config.json"
 EVIDENCE = ("sounds.json", "scores.safetensors")
 POLL_SECONDS = 0.5
 
@@ -49,6 +50,10 @@ class Job:
 class Shared:
     """What all runs read: made once, before the processes part."""
 
+    folder: Path
+    """Of the runs: weights, logs."""
+    kept: Path
+    """Of what the report needs: a few kilobytes a run, which outlive the runs."""
     base: RunConfig
     rows: list[Row]
     sounds: list[Sound]
@@ -56,14 +61,32 @@ class Shared:
     test: list[Row]
 
 
-def shared(base: RunConfig, folder: Path, tasks: Sequence[str], most: int, say: Say) -> Shared:
-    """Read rows and recordings, and write down which questions are scored."""
+def shared(base: RunConfig, folder: Path, kept: Path, tasks: Sequence[str], most: int, say: Say) -> Shared:
+    """Read rows and recordings, and write down which questions are scored.
+
+    Raises:
+        ConfigError: `kept` holds scores of other questions or of another configuration.
+    """
     whole = Run(base, folder / "shared", say)
     test = chosen_rows(whole.rows, tasks, most)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ROWS, [{"id": r.id, "task": r.task, "source": r.source} for r in test])
+    asked = [{"id": r.id, "task": r.task, "source": r.source} for r in test]
+    same_study(kept, {ROWS: asked, CONFIG: json.loads(json.dumps(asdict(replace(base, out=""))))})
     say(f"{len(test)} questions of the test split are scored")
-    return Shared(base, whole.rows, whole.sounds, whole.labels, test)
+    return Shared(folder, kept, base, whole.rows, whole.sounds, whole.labels, test)
+
+
+def same_study(kept: Path, files: Mapping[str, Any]) -> None:
+    """Write what all runs have in common, or find the same there."""
+    kept.mkdir(parents=True, exist_ok=True)
+    begun = any(kept.glob(f"*/{SCORES}"))
+    for name, content in files.items():
+        path = kept / name
+        if begun and (not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != content):
+            raise ConfigError(
+                f"{path}: the scores beside it are of other questions or settings; give another --kept, or the same "
+                "corpus, configuration, --tasks and --most"
+            )
+        write_json(path, content)
 
 
 def jobs(arms: Sequence[Arm], seeds: Sequence[int]) -> list[Job]:
@@ -71,14 +94,15 @@ def jobs(arms: Sequence[Arm], seeds: Sequence[int]) -> list[Job]:
     return [Job(arm, seed) for seed in seeds for arm in arms]
 
 
-def run_job(job: Job, common: Shared, folder: Path, evidence: Path | None) -> None:
-    """Train, score and look inside one run; its files end up in `folder/NAME`."""
-    own = folder / job.name
+def run_job(job: Job, common: Shared, evidence: Path | None) -> None:
+    """Train, score and look inside one run, in folders of its name."""
+    own, kept = common.folder / job.name, common.kept / job.name
     config = configured(common.base, job.arm, job.seed)
     torch.set_num_threads(config.threads)
     run = Run(config, own, lambda text: None)
     run.rows, run.sounds, run.labels = common.rows, common.sounds, common.labels
     own.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     write_json(own / "labels.json", common.labels)
     if job.arm.evidence and evidence is not None:
         for name in EVIDENCE:
@@ -95,50 +119,50 @@ def run_job(job: Job, common: Shared, folder: Path, evidence: Path | None) -> No
         right, nats = score(model, bare, common.test)
         if job.arm.evidence:
             told, told_nats = score(model, bare, common.test, TOLD)
-            save_scores(own / f"told-{SCORES}", told, told_nats, facts)
+            save_scores(kept / f"told-{SCORES}", told, told_nats, facts)
         if job.seed == common.base.seed and job.arm.part == "a":
-            _look_inside(model, bare, common, own)
-    save_scores(own / SCORES, right, nats, facts)
+            _look_inside(model, bare, common, kept)
+    save_scores(kept / SCORES, right, nats, facts)
 
 
-def _look_inside(model: AlmForConditionalGeneration, bare: Collator, common: Shared, own: Path) -> None:
+def _look_inside(model: AlmForConditionalGeneration, bare: Collator, common: Shared, kept: Path) -> None:
     chosen = probed(common.sounds, FeatureCache(Path(common.base.data.cache)))
     found = {
         "probe": knowledge_by_layer(model, bare, chosen),
         "attention": attention_by_layer(model, bare, chosen),
     }
-    (own / INSIGHT).write_text(json.dumps(found), encoding="utf-8")
+    write_json(kept / INSIGHT, found)
 
 
-def _guarded(job: Job, common: Shared, folder: Path, evidence: Path | None) -> None:
-    log = folder / f"{job.name}.log"
+def _guarded(job: Job, common: Shared, evidence: Path | None) -> None:
+    log = common.folder / f"{job.name}.log"
     try:
-        run_job(job, common, folder, evidence)
+        run_job(job, common, evidence)
     except Exception as error:
         log.write_text(traceback.format_exc(), encoding="utf-8")
         raise SystemExit(1) from error
 
 
 def run_all(
-    todo: Sequence[Job], common: Shared, folder: Path, at_once: int, seconds: float, say: Say, evidence: Path | None
+    todo: Sequence[Job], common: Shared, at_once: int, seconds: float, say: Say, evidence: Path | None
 ) -> int:
     """Work through the jobs, so many at once, until all are done or the time is over; gives how many are done.
 
     Runs that are under way when the time is over are ended; the same call goes on with them later.
     """
     context = multiprocessing.get_context("fork")
-    waiting = [j for j in todo if not (folder / j.name / SCORES).is_file()]
+    waiting = [j for j in todo if not (common.kept / j.name / SCORES).is_file()]
     running: dict[str, BaseProcess] = {}
     ends = time.monotonic() + seconds
     while (waiting or running) and time.monotonic() < ends:
         for name, process in list(running.items()):
             if not process.is_alive():
                 del running[name]
-                state = "done" if process.exitcode == 0 else f"failed; see {folder / name}.log"
+                state = "done" if process.exitcode == 0 else f"failed; see {common.folder / name}.log"
                 say(f"{name}: {state} ({len(waiting)} wait, {ends - time.monotonic():.0f} s left)")
         while waiting and len(running) < at_once and _ready(waiting, evidence):
             job = _next(waiting, evidence)
-            process = context.Process(target=_guarded, args=(job, common, folder, evidence))
+            process = context.Process(target=_guarded, args=(job, common, evidence))
             process.start()
             running[job.name] = process
         time.sleep(POLL_SECONDS)
@@ -146,7 +170,7 @@ def run_all(
         process.terminate()
     for process in running.values():
         process.join()
-    return sum((folder / j.name / SCORES).is_file() for j in todo)
+    return sum((common.kept / j.name / SCORES).is_file() for j in todo)
 
 
 def _can(job: Job, evidence: Path | None) -> bool:
