@@ -23,7 +23,7 @@ from training.study import insight, scoring
 from training.study.arms import ARMS, BASE, PARTS, chosen, configured
 from training.study.insight import attention_by_layer, knowledge_by_layer, probed
 from training.study.report import figure, interval, read_scores, tables
-from training.study.running import CONFIG, ROWS, SCORES, same_study, jobs
+from training.study.running import CONFIG, ROWS, SCORES, jobs, same_study
 from training.study.scoring import save_scores, score
 
 STUDY = Path(__file__).parents[1] / "training" / "configs" / "study.yaml"
