@@ -19,11 +19,13 @@ from alm.adapters import (
     load_adapter,
     lora_state,
     merged,
+    read_about,
     save_adapter,
 )
 from alm.errors import CheckpointError, ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from tests import training_helpers as small
+from training.atomic import write_json
 from training.average import average
 
 
@@ -203,6 +205,14 @@ def test_the_mean_of_two_adapters(trained: AlmForConditionalGeneration, tmp_path
         average(tmp_path / "a", tmp_path / "b", 0.25, tmp_path / "mean")
     with pytest.raises(ConfigError, match="between 0 and 1"):
         average(tmp_path / "a", tmp_path / "b", 1.0, tmp_path / "c")
+    about = read_about(tmp_path / "a")
+    del about["model"]["branches"][0]["aligner"]["join"], about["model"]["max_audio_seconds"]
+    write_json(tmp_path / "a" / ABOUT, about)  # as written before these settings were there
+    average(tmp_path / "a", tmp_path / "b", 0.25, tmp_path / "of-old")
+    assert (tmp_path / "of-old" / LORA).read_bytes() == (tmp_path / "mean" / LORA).read_bytes()
+    write_json(tmp_path / "a" / ABOUT, {**about, "model": {**about["model"], "window_seconds": 5.0}})
+    with pytest.raises(CheckpointError, match="'model'"):
+        average(tmp_path / "a", tmp_path / "b", 0.5, tmp_path / "c")
     other = small.model(seed=9)
     save_adapter(other, tmp_path / "other", {})
     with pytest.raises(CheckpointError, match="'base'"):

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, read_about, read_weights
+from alm.configuration import AlmConfig
 from alm.errors import CheckpointError, ConfigError
 from training.atomic import write_json
+
+WEIGHTS_DEPEND_ON = (
+    "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "tag_labels", "tag_hidden",
+)  # fmt: skip
+"""Of a model's settings; the others bound recordings and word the evidence."""
 
 
 def average(first: Path, second: Path, share: float, out: Path) -> None:
@@ -30,8 +37,11 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
     if out.exists():
         raise ConfigError(f"{out} is there already; name a new folder")
     about, other = read_about(second), read_about(first)
-    for key in ("model", "base", "lora"):
-        if about[key] != other[key]:
+    for key, mine, theirs in (
+        ("model", _heard_by(about), _heard_by(other)),
+        *((key, about[key], other[key]) for key in ("base", "lora")),
+    ):
+        if mine != theirs:
             raise CheckpointError(f"{first} and {second} differ in {key!r} of {ABOUT}; average stages of one training")
     digest = hashlib.sha256()
     names = (HEARING, LORA) if about["lora"] else (HEARING,)
@@ -43,6 +53,12 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
         shutil.copyfile(second / LORA_CONFIG, out / LORA_CONFIG)
     about["training"]["average"] = {"share": share, "sha256_of_the_first": digest.hexdigest()}
     write_json(out / ABOUT, about)  # last: it marks the folder as an adapter
+
+
+def _heard_by(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that weights are made for; what a version before ours did not write down is at its default."""
+    config = AlmConfig(**about["model"])
+    return {name: getattr(config, name) for name in WEIGHTS_DEPEND_ON}
 
 
 def _average_file(first: Path, second: Path, share: float, out: Path) -> None:
