@@ -213,6 +213,7 @@ def test_the_mean_of_two_adapters(trained: AlmForConditionalGeneration, tmp_path
     write_json(tmp_path / "a" / ABOUT, {**about, "model": {**about["model"], "window_seconds": 5.0}})
     with pytest.raises(CheckpointError, match="'model'"):
         average(tmp_path / "a", tmp_path / "b", 0.5, tmp_path / "c")
+    write_json(tmp_path / "a" / ABOUT, about)
     other = small.model(seed=9)
     save_adapter(other, tmp_path / "other", {})
     with pytest.raises(CheckpointError, match="'base'"):
