@@ -169,7 +169,9 @@ def test_intervals_are_over_sources() -> None:
 
 def test_adapters_stand_side_by_side() -> None:
     rows = [Row(str(i), ["order", "overlap"][i % 2], f"s{i}", "test", (), (), 1) for i in range(40)]
-    yes, no = np.ones(40, bool), np.zeros(40, bool)
-    lines = table(rows, {"old": Said(no, no), "new": Said(yes, no)}, known=["order"])
-    assert "| `order` | 20 | 0.0 % | 0.0 % | 100.0 % | 0.0 % | +100.0 (+100.0 to +100.0) |" in lines
-    assert any(line.startswith("| `overlap` (new) |") for line in lines)
+    old = Said(np.zeros(40, bool), np.full(40, 2.0, np.float32))
+    new = Said(np.ones(40, bool), np.full(40, 1.5, np.float32))
+    lines = table(rows, {"old": old, "new": new}, known=["order"])
+    same = "| 0.0 | 100.0 | +100.0 (+100.0 to +100.0) | 2.00 | 1.50 | -0.50 (-0.50 to -0.50) |"
+    assert f"| `order` | 20 {same}" in lines and f"| `overlap` (new) | 20 {same}" in lines
+    assert f"| **all new** | 20 {same}" in lines

@@ -309,8 +309,7 @@ def score(
     said = {}
     for name, folder in named.items():
         said[name] = ask(settings, folder, rows)
-        told, bare = (100 * flags.mean() for flags in (said[name].told, said[name].bare))
-        _say(f"{name}: {told:.1f} % right, {bare:.1f} % without evidence")
+        _say(f"{name}: {100 * said[name].right.mean():.1f} % right, {said[name].nats.mean():.2f} nats a token")
     known = [t for s in load_config(before).stages for t in s.tasks] if before else []
     out.write_text("\n".join(table(rows, said, known)) + "\n", encoding="utf-8")
     _say(f"written: {out}")

@@ -1,7 +1,9 @@
 """Adapters side by side on the test rows of a mix, task by task, on cached features.
 
-Right is an answer that greedy decoding would write word for word (see `training.study.scoring`). Each is told what its
-own tag head hears, as the assistant is, and asked once more without; transcripts are told to none.
+Right is an answer that is the likeliest of those that the question allows or, where it allows any, that greedy decoding
+would write word for word (see `training.study.scoring`). Where answers are sentences that is next to never so, and the
+nats a token of the true answer tell more. Each adapter is told what its own tag head hears, as the assistant is;
+transcripts are told to none.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ Flags = NDArray[np.bool_]
 class Said:
     """What one adapter said to the rows."""
 
-    told: Flags
-    bare: Flags
+    right: Flags
+    nats: NDArray[np.float32]
+    """A token of the true answer."""
 
 
 def named_adapter(text: str) -> tuple[str, Path]:
@@ -58,7 +61,7 @@ def rows_of(config: RunConfig, tasks: Sequence[str], most: int, say: Callable[[s
 
 
 def ask(config: RunConfig, adapter: Path, rows: list[Row]) -> Said:
-    """Ask an adapter all rows, told and bare.
+    """Ask an adapter all rows.
 
     Raises:
         CheckpointError: the adapter is damaged, or of another model or other base weights.
@@ -79,7 +82,7 @@ def ask(config: RunConfig, adapter: Path, rows: list[Row]) -> Said:
     )  # fmt: skip
     collator = run.collator_of(model, processor, knowledge)
     with as_kept(model):
-        return Said(score(model, collator, rows, TOLD)[0], score(model, collator, rows)[0])
+        return Said(*score(model, collator, rows, TOLD))
 
 
 def _shape(model: Mapping[str, object]) -> dict[str, object]:
@@ -87,22 +90,38 @@ def _shape(model: Mapping[str, object]) -> dict[str, object]:
 
 
 def table(rows: Sequence[Row], said: Mapping[str, Said], known: Sequence[str] = ()) -> list[str]:
-    """Markdown: per task each adapter's accuracy, and the last one's difference to the first with its interval.
+    """Markdown: per task what each adapter does, and the last one's differences to the first with their intervals.
 
     Args:
         known: tasks that the first adapter was trained on; the others are marked as new.
     """
-    sources, everyone = np.array([r.source for r in rows]), list(said.values())
-    first, last = everyone[0], everyone[-1]
-    head = ["task", "questions", *(f"{n}{how}" for n in said for how in ("", ", bare")), "difference (95 %)"]
-    lines = []
-    for task, own in by_task(rows).items():
-        mask = np.zeros(len(rows), bool)
-        mask[own] = True
-        change = last.told.astype(float) - first.told
-        low, high = interval(change, [mask], sources, task)
-        cells = [f"{100 * flags[mask].mean():.1f} %" for one in said.values() for flags in (one.told, one.bare)]
-        new = "" if not known or task in known else " (new)"
-        difference = f"{100 * change[mask].mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        lines.append([f"`{task}`{new}", str(len(own)), *cells, difference])
+    names = list(said)
+    both = f"{names[-1]} minus {names[0]} (95 %)"
+    head = ["task", "questions", *(f"{n}, right" for n in names), both, *(f"{n}, nats" for n in names), both]
+    tasks = by_task(rows)
+    lines = [
+        [f"`{task}`{'' if not known or task in known else ' (new)'}", str(len(own)), *_cells(rows, said, own, task)]
+        for task, own in tasks.items()
+    ]
+    groups = {"all known": [t for t in tasks if t in known], "all new": [t for t in tasks if t not in known]}
+    for name, own in groups.items() if known else ():
+        places = [i for t in own for i in tasks[t]]
+        if places:
+            lines.append([f"**{name}**", str(len(places)), *_cells(rows, said, places, name)])
     return markdown(head, lines)
+
+
+def _cells(rows: Sequence[Row], said: Mapping[str, Said], own: Sequence[int], name: str) -> list[str]:
+    """Figures of some of the rows; every question counts alike."""
+    sources, mask = np.array([r.source for r in rows]), np.zeros(len(rows), bool)
+    mask[list(own)] = True
+    cells = []
+    for values, factor, digits in (
+        ([one.right.astype(float) for one in said.values()], 100.0, 1),
+        ([one.nats.astype(float) for one in said.values()], 1.0, 2),
+    ):
+        change = factor * (values[-1] - values[0])
+        low, high = interval(change, [mask], sources, name)
+        cells += [f"{factor * own_values[mask].mean():.{digits}f}" for own_values in values]
+        cells.append(f"{change[mask].mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+    return cells
