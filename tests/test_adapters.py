@@ -14,6 +14,7 @@ from alm.adapters import (
     HEARING,
     LORA,
     LORA_CONFIG,
+    TRAINED_ON,
     fingerprints,
     hearing_state,
     load_adapter,
@@ -194,7 +195,10 @@ def test_the_mean_of_two_adapters(trained: AlmForConditionalGeneration, tmp_path
             if ".lora_" in name:
                 weight.mul_(3)
     save_adapter(trained, tmp_path / "b", {"stages": {"two": {}}})
+    for name, heard in (("a", "11\n22\n"), ("b", "22\n33\n")):
+        (tmp_path / name / TRAINED_ON).write_text(heard)
     average(tmp_path / "a", tmp_path / "b", 0.25, tmp_path / "mean")
+    assert (tmp_path / "mean" / TRAINED_ON).read_text() == "11\n22\n33\n"
     first, mean = load_file(tmp_path / "a" / LORA), load_file(tmp_path / "mean" / LORA)
     for name, tensor in mean.items():
         torch.testing.assert_close(tensor.float(), first[name].float() * 1.5, rtol=2e-3, atol=1e-4)
