@@ -132,7 +132,8 @@ def main(
     options = ("--rows", str(rows), "--evidence" if evidence else "--no-evidence")
     ask_all(found, out, sets, options)
     told = [] if evidence else ["--no-evidence"]
-    given = [*adapters, "--corpus CORPUS", *(f"--set {s}" for s in only or ()), *told, f"--out {out}", f"--to {to}"]
+    where = [f"--prepared {prepared}", f"--out {out}", f"--to {to}"]
+    given = [*adapters, "--corpus CORPUS", *(f"--set {s}" for s in only or ()), *told, *where]
     to.write_text(page(found, out, list(sets), title, f"python -m bench.adapters {' '.join(given)}"), encoding="utf-8")
     sys.stdout.write(to.read_text(encoding="utf-8"))
 
