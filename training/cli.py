@@ -301,7 +301,7 @@ def score(
 ) -> None:
     """Ask adapters the test rows of a configuration, task by task, on cached features."""
     from training.config import load_config
-    from training.score import ask, named_adapter, rows_of, table
+    from training.score import ask, named_adapter, page, rows_of, table
 
     settings = load_config(config)
     named = dict(map(named_adapter, adapters))
@@ -311,7 +311,9 @@ def score(
         said[name] = ask(settings, folder, rows)
         _say(f"{name}: {100 * said[name].right.mean():.1f} % right, {said[name].nats.mean():.2f} nats a token")
     known = [t for s in load_config(before).stages for t in s.tasks] if before else []
-    out.write_text("\n".join(table(rows, said, known)) + "\n", encoding="utf-8")
+    told = [f"python -m training score {config} {' '.join(adapters)}", f"--before {before}" if before else ""]
+    told += [f"--tasks {tasks}" if tasks else "", f"--most {most} --out {out}"]
+    out.write_text(page(table(rows, said, known), " ".join(t for t in told if t)), encoding="utf-8")
     _say(f"written: {out}")
 
 
