@@ -10,9 +10,9 @@ from data_prep.records import Message, Record
 from training.rivals import worded
 
 
-def _record(said: str, audios: int = 1, **meta: Any) -> Record:
+def _record(said: str, audios: int = 1, task: str = "t", **meta: Any) -> Record:
     messages = (Message("user", "<audio>" * audios + "what ?"), Message("assistant", said))
-    return Record("1", messages, tuple(f"{i}.wav" for i in range(audios)), "s", "t", "test", "CC0", 1.0, meta)
+    return Record("1", messages, tuple(f"{i}.wav" for i in range(audios)), "s", task, "test", "CC0", 1.0, meta)
 
 
 OPTIONS = ["a siren wailing", "a choir singing"]
@@ -31,6 +31,13 @@ OPTIONS = ["a siren wailing", "a choir singing"]
         (_record("The second one.", audios=3), ("The second one.", "The first one.", "The third one.")),
         (_record("The second one.", audios=1), ()),
         (_record("Four times.", answer=4), ()),
+        (_record("Low: about 121 Hz.", task="pitch"), ("Low", "Medium", "High")),
+        (_record("It is a man.", task="sex"), ("It is a man", "It is a woman")),
+        (
+            _record("Four times.", task="count"),
+            ("Four times", "Once", "Two times", "Three times", "Five times"),
+        ),
+        (_record("Loud or quiet, who knows.", task="energy"), ()),
         (_record("First rain, then wind.", answer=["rain", "wind"]), ()),
     ],
 )

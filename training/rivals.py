@@ -10,10 +10,25 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep.makers.measures import LOUDNESS_WORDS, PITCH_WORDS, SPEED_WORDS
 from data_prep.records import Record
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 LETTERS = "ABCDEFGHIJ"
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+CLOSED = {
+    "pitch": PITCH_WORDS,
+    "energy": LOUDNESS_WORDS,
+    "speed": SPEED_WORDS,
+    "entailment": ("entailment", "neutral", "contradiction"),
+    "sex": ("a woman", "a man"),
+    "kind": ("speech", "music", "another sound"),
+    "nothing": ("only noise, no clear sound", "nothing: the recording is silent"),
+    "count": ("once", *(f"{n} times" for n in NUMBERS[1:5])),
+    "count_sounds": NUMBERS,
+    "speakers": NUMBERS,
+}
+"""Tasks that have few answers in all, by the words that tell them apart."""
 _DECIDED = re.compile(r"(yes|no)\b", re.IGNORECASE)
 
 
@@ -22,6 +37,8 @@ def worded(record: Record) -> tuple[str, ...]:
     said, meta = record.messages[-1].content, record.meta
     if record.messages[-1].role != "assistant" or len(record.messages) > 3:
         return ()
+    if record.task in CLOSED:
+        return _of_words(said, CLOSED[record.task])
     if begun := _DECIDED.match(said):
         return _yes_or_no(begun.group(1))
     options = meta.get("options")
@@ -32,6 +49,16 @@ def worded(record: Record) -> tuple[str, ...]:
 
 def _yes_or_no(word: str) -> tuple[str, ...]:
     return (word, "No" if word.lower() == "yes" else "Yes")
+
+
+def _of_words(said: str, words: Sequence[str]) -> tuple[str, ...]:
+    """The answer up to the word that decides; what explains it afterwards would give it away."""
+    found = [w for w in words if re.search(rf"\b{w}\b", said, re.IGNORECASE)]
+    if len(found) != 1:
+        return ()
+    place = said.lower().find(found[0])
+    others = (w for w in words if w != found[0])
+    return tuple(said[:place] + _cased(w, said[place]) for w in (found[0], *others))
 
 
 def _of_options(said: str, meta: Any, options: Sequence[str]) -> tuple[str, ...]:
