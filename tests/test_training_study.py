@@ -138,6 +138,7 @@ def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
     text = "\n".join(tables(tmp_path / "study"))
     assert "| choice (20)" in text and "transcribe, nats" in text and "2.00 ± 0.00" in text
     assert "prefix against delayed-8 | **+" in text, "a surely better arm is marked"
+    assert "| prefix against delayed-8 | +0.00 (+0.00 to +0.00) | +0.00 (+0.00 to +0.00) |" in text, "nats"
     kept = read_scores(tmp_path / "study", BASE, 40)
     assert kept is not None and kept.right.shape == (2, 40)
     assert read_scores(tmp_path / "study", "delayed", 40) is None, "names are whole"

@@ -93,14 +93,15 @@ def interval(
     return float(low), float(high)
 
 
-def _difference(own: Scores, base: Scores, questions: Questions, family: str, key: str) -> str:
-    """Against another arm, paired by question and seed."""
-    seeds = min(len(own.right), len(base.right))
-    values = (own.right[:seeds] - base.right[:seeds]).mean(0)
-    masks = questions.family(family)
+def _difference(
+    own: Floats, base: Floats, masks: Sequence[NDArray[np.bool_]], questions: Questions, key: str, digits: int
+) -> str:
+    """Against another arm, paired by question and seed; both `[seeds, questions]`."""
+    seeds = min(len(own), len(base))
+    values = (own[:seeds] - base[:seeds]).mean(0)
     low, high = interval(values, masks, questions.sources, key)
     mark = "**" if low > 0 or high < 0 else ""
-    return f"{mark}{100 * figure(values, masks):+.1f}{mark} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{mark}{figure(values, masks):+.{digits}f}{mark} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def tables(folder: Path) -> list[str]:
@@ -135,13 +136,19 @@ def _mean(values: Sequence[float], digits: int) -> str:
 
 
 def _differences(arms: Sequence[Arm], known: Mapping[str, Scores], questions: Questions) -> list[str]:
-    families = [f for f in FAMILIES if questions.family(f)]
-    rows = [
-        [f"{a.name} against {a.against}"]
-        + [_difference(known[a.name], known[a.against], questions, f, f"{a.name} {f}") for f in families]
-        for a in arms
-    ]
-    return markdown(["", *families], rows)
+    masks = {f: questions.family(f) for f in FAMILIES if questions.family(f)}
+    words = {w: [questions.tasks == w] for w in WORDS if (questions.tasks == w).any()}
+    right, nats = [], []
+    for arm in arms:
+        own, base, key = known[arm.name], known[arm.against], f"{arm.name} against {arm.against}"
+        right.append([key, *(
+            _difference(100 * own.right, 100 * base.right, m, questions, f"{key} {f}", 1) for f, m in masks.items()
+        )])  # fmt: skip
+        nats.append([key, *(
+            _difference(own.nats, base.nats, m, questions, f"{key} {f}", 2) for f, m in (masks | words).items()
+        )])  # fmt: skip
+    told = ["", "Nats a token of the true answer, less is better:", ""]
+    return [*markdown(["right, points", *masks], right), *told, *markdown(["nats", *masks, *words], nats)]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
