@@ -3,6 +3,7 @@
 Where a row tells which other answers its question allows (yes or no, options, the first or second recording), an answer
 is right when the true one is the likeliest of them, per letter. Elsewhere it is right when its every token is the
 model's first choice after the true tokens before it, which is so exactly when greedy decoding writes the true answer.
+Nats a token are those of the true answer; where that is cut at the word that decides, the end of the turn is not in it.
 """
 
 from __future__ import annotations
@@ -70,10 +71,11 @@ def _asked(
     right, nats, place = [], [], 0
     for row, bundle in zip(rows, bundles, strict=True):
         here = slice(place, place + len(bundle))
+        words = counts[place] - int(bool(row.rivals))  # an answer that is cut where it is decided does not end there
         letters = torch.tensor([len(t) for t in row.rivals] or [1])
         per_letter = lost[here] / letters
         right.append(bool(per_letter.argmin() == 0) if row.rivals else bool(wrong[place] == 0))
-        nats.append(float(whole[place] / counts[place]))
+        nats.append(float((lost if row.rivals else whole)[place] / words.clamp_min(1)))
         place += len(bundle)
     return np.array(right), np.array(nats, np.float32)
 
