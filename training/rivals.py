@@ -10,16 +10,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep.makers.measures import LOUDNESS_WORDS, PITCH_WORDS, SPEED_WORDS
 from data_prep.records import Record
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 LETTERS = "ABCDEFGHIJ"
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 CLOSED = {
-    "pitch": PITCH_WORDS,
-    "energy": LOUDNESS_WORDS,
-    "speed": SPEED_WORDS,
+    "pitch": ("low", "medium", "high"),
+    "energy": ("quiet", "medium", "loud"),
+    "speed": ("slow", "medium", "fast"),
     "entailment": ("entailment", "neutral", "contradiction"),
     "sex": ("a woman", "a man"),
     "kind": ("speech", "music", "another sound"),
