@@ -21,6 +21,7 @@ import numpy as np
 import typer
 
 from bench.memory import peak_mebibytes
+from training.atomic import write_json
 
 LENGTHS_SECONDS = (10.0, 60.0, 1800.0)
 WINDOW_SECONDS = 10.0
@@ -132,7 +133,7 @@ def measured(
                 failed.append(f"{name} {size} at {_length(seconds)} (exit {done.returncode})")
                 continue
             row = found[name, size, seconds] = json.loads(done.stdout.splitlines()[-1])
-            kept.write_text(json.dumps({"settings": settings, "results": list(found.values())}, indent=1) + "\n")
+            write_json(kept, {"settings": settings, "results": list(found.values())})
             sys.stderr.write(f"{name} {size} {_length(seconds)}: {row['seconds']:.1f} s\n")
     return [found[n, z, s] for n, z in chosen for s in lengths if (n, z, s) in found], failed
 

@@ -59,3 +59,9 @@ def test_parts_that_the_user_brings_make_the_same_model(monkeypatch: pytest.Monk
     linear = mine.model.model.hearing.encoders["whisper"].state_dict()
     plain = encoders.load("whisper", found.whisper).state_dict()
     assert all(torch.equal(linear[k], plain[k]) for k in plain)
+
+
+def test_tiny_mix_is_tiny_but_for_its_adapter() -> None:
+    mix, tiny = presets.load_preset("tiny-mix"), presets.load_preset("tiny")
+    assert replace(mix, name=tiny.name, description=tiny.description) == tiny
+    assert mix.adapter is not None and mix.adapter != tiny.adapter

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from data_prep.makers.measures import LOUDNESS_WORDS, PITCH_WORDS, SPEED_WORDS
 from data_prep.records import Message, Record
-from training.rivals import worded
+from training.rivals import CLOSED, worded
 
 
 def _record(said: str, audios: int = 1, task: str = "t", **meta: Any) -> Record:
@@ -43,3 +44,7 @@ OPTIONS = ["a siren wailing", "a choir singing"]
 )
 def test_rivals_are_what_else_the_question_allows(record: Record, wanted: tuple[str, ...]) -> None:
     assert worded(record) == wanted
+
+
+def test_measured_words_are_those_that_the_makers_say() -> None:
+    assert (CLOSED["pitch"], CLOSED["energy"], CLOSED["speed"]) == (PITCH_WORDS, LOUDNESS_WORDS, SPEED_WORDS)

@@ -37,11 +37,9 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
     if out.exists():
         raise ConfigError(f"{out} is there already; name a new folder")
     about, other = read_about(second), read_about(first)
-    for key, mine, theirs in (
-        ("model", _heard_by(about), _heard_by(other)),
-        *((key, about[key], other[key]) for key in ("base", "lora")),
-    ):
-        if mine != theirs:
+    theirs = _weights_for(other)
+    for key, mine in _weights_for(about).items():
+        if mine != theirs[key]:
             raise CheckpointError(f"{first} and {second} differ in {key!r} of {ABOUT}; average stages of one training")
     digest = hashlib.sha256()
     names = (HEARING, LORA) if about["lora"] else (HEARING,)
@@ -63,10 +61,11 @@ def _trained_on(adapter: Path) -> set[str]:
     return set(listed.read_text(encoding="utf-8").split()) if listed.is_file() else set()
 
 
-def _heard_by(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that weights are made for; what a version before ours did not write down is at its default."""
+def _weights_for(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What weights are made for; settings that a version before ours did not write down are at their defaults."""
     config = AlmConfig(**about["model"])
-    return {name: getattr(config, name) for name in WEIGHTS_DEPEND_ON}
+    model = {name: getattr(config, name) for name in WEIGHTS_DEPEND_ON}
+    return {"model": model, "base": about["base"], "lora": about["lora"]}
 
 
 def _average_file(first: Path, second: Path, share: float, out: Path) -> None:

@@ -52,12 +52,12 @@ def _yes_or_no(word: str) -> tuple[str, ...]:
 
 def _of_words(said: str, words: Sequence[str]) -> tuple[str, ...]:
     """The answer up to the word that decides; what explains it afterwards would give it away."""
-    found = [w for w in words if re.search(rf"\b{w}\b", said, re.IGNORECASE)]
-    if len(found) != 1:
+    places = {w: m.start() for w in words if (m := re.search(rf"\b{w}\b", said, re.IGNORECASE))}
+    if len(places) != 1:
         return ()
-    place = said.lower().find(found[0])
-    others = (w for w in words if w != found[0])
-    return tuple(said[:place] + _cased(w, said[place]) for w in (found[0], *others))
+    (true, place), *_ = places.items()
+    others = (w for w in words if w != true)
+    return tuple(said[:place] + _cased(w, said[place]) for w in (true, *others))
 
 
 def _of_options(said: str, meta: Any, options: Sequence[str]) -> tuple[str, ...]:

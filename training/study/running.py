@@ -8,7 +8,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def shared(base: RunConfig, folder: Path, kept: Path, tasks: Sequence[str], most
     whole = Run(base, folder / "shared", say)
     test = chosen_rows(whole.rows, tasks, most)
     asked = [{"id": r.id, "task": r.task, "source": r.source} for r in test]
-    same_study(kept, {ROWS: asked, CONFIG: json.loads(json.dumps(asdict(replace(base, out=""))))})
+    same_study(kept, {ROWS: asked, CONFIG: json.loads(json.dumps(replace(base, out="").to_dict()))})
     say(f"{len(test)} questions of the test split are scored")
     return Shared(folder, kept, base, whole.rows, whole.sounds, whole.labels, test)
 

@@ -71,11 +71,12 @@ def _asked(
     right, nats, place = [], [], 0
     for row, bundle in zip(rows, bundles, strict=True):
         here = slice(place, place + len(bundle))
-        words = counts[place] - int(bool(row.rivals))  # an answer that is cut where it is decided does not end there
         letters = torch.tensor([len(t) for t in row.rivals] or [1])
         per_letter = lost[here] / letters
         right.append(bool(per_letter.argmin() == 0) if row.rivals else bool(wrong[place] == 0))
-        nats.append(float((lost if row.rivals else whole)[place] / words.clamp_min(1)))
+        # An answer that is cut where it is decided does not end there.
+        own, tokens = (lost[place], counts[place] - 1) if row.rivals else (whole[place], counts[place])
+        nats.append(float(own / tokens.clamp_min(1)))
         place += len(bundle)
     return np.array(right), np.array(nats, np.float32)
 
