@@ -13,6 +13,7 @@ from alm.errors import AlmError
 from eval import registry
 from eval.harness import command as harness
 from eval.options import Options
+from eval.rows.command import rows
 from eval.suites.command import make
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -92,6 +93,7 @@ def _register(name: str) -> None:
 for _name in registry.EVALUATIONS:
     _register(_name)
 app.command()(make)
+app.command()(rows)
 
 
 harness.register(app)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval.official import blab, ltu_age, teleantifraud
 from eval.scorers.entities import read_entities
-from eval.scorers.events import read_events
+from eval.scorers.events import event_tally, read_events
 from eval.scorers.from_json import json_in
 from eval.scorers.quantities import clock, number_in, quantities, range_in, seconds_in, seconds_of
 from eval.scorers.spans import read_spans
@@ -151,3 +151,12 @@ def test_hostile_text_takes_bounded_time(text: str) -> None:
     for reader in (seconds_in, number_in, range_in, read_spans, read_words, read_entities, read_events):
         reader(text)  # type: ignore[operator]
     assert time.process_time() - started < 10
+
+
+def test_tables_of_names_with_times_in_brackets() -> None:
+    found = read_events("A hammer (0.0-7.5 s); a harpsichord (1.2-2.2 s), rain (3-4 s).").value or []
+    assert [(e.label, e.start, e.end) for e in found] == [("A hammer", 0.0, 7.5)], "a comma is no end of a row"
+    found = read_events("A hammer (0.0-7.5 s);\na harpsichord (0:01 - 0:02)").value or []
+    assert [(e.label, e.end) for e in found] == [("A hammer", 7.5), ("a harpsichord", 2.0)]
+    assert read_events("A hammer (loud); rain").value is None
+    assert event_tally([], []).f1 == 1.0 and event_tally([], found).extra == 2

@@ -85,7 +85,8 @@ class LabelWant(Frozen):
     label_set: str
     """A file `labels/NAME.json` of the prepared benchmark: labels with their other wordings."""
     multi: bool = False
-    mode: Literal["listed", "open", "loglik"] = "listed"
+    mode: Literal["listed", "named", "open", "loglik"] = "listed"
+    """`named`: the labels do not stand in the question, and all that a free answer names count."""
 
 
 class CaptionWant(Frozen):

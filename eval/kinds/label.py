@@ -1,7 +1,8 @@
-"""One or several of a closed set of labels, in four columns that do not mix.
+"""One or several of a closed set of labels, in five columns that do not mix.
 
-*listed*: the labels stood in the question, and the answer is one of them word for word. *embedded*: the nearest label
-to a free answer by sentence embedding, or none where nothing is near. *loglik*: the likeliest label. *ltu*: LTU's steps
+*listed*: the labels stood in the question, and the answer is one of them word for word. *named*: they did not, and a
+free answer is taken for all that it names word for word; it is worth the F1 of these. *embedded*: the nearest label to
+a free answer by sentence embedding, or none where nothing is near. *loglik*: the likeliest label. *ltu*: LTU's steps
 (`eval.kinds.embedded`), which give every answer a label, refusals too.
 """
 
@@ -24,9 +25,12 @@ from eval.kinds.arrived import Arrived, arrived
 from eval.kinds.base import LabelSet, Measure, Row, Surroundings, Table
 from eval.kinds.choice import official_measures, official_together, official_verdict
 from eval.kinds.label_measures import f1, mean_average_precision
-from eval.metrics import share
+from eval.metrics import mean, share
 
-COLUMNS = {"listed": "listed", "embedded": "embedded", "loglik": "likeliest label", "ltu": "LTU's steps"}
+COLUMNS = {
+    "listed": "listed", "named": "named", "embedded": "embedded", "loglik": "likeliest label", "ltu": "LTU's steps",
+}  # fmt: skip
+WORD_FOR_WORD = ("listed", "named")
 BY_STAGE = ("embedded", "ltu")
 """Columns that the stage of `eval.kinds.embedded` fills."""
 _SEPARATOR = re.compile(r"[;\n]")
@@ -72,6 +76,7 @@ class Label:
         said, status, rule = self._best(came, columns, want, labels)
         verdict = official_verdict(item, came.given, judged, around)
         parts = {c: float(set(f.said) == set(want.labels)) for c, f in columns.items()}
+        exact = float(bool(said) and set(said) == set(want.labels))
         if verdict and not verdict.counted:
             parts["left_out"] = 1.0
         if came.status is None and any(c in columns and not columns[c].scores for c in BY_STAGE):
@@ -82,7 +87,7 @@ class Label:
             value={"said": said, **{c: f.kept(want.multi) for c, f in columns.items()}},
             rule=rule,
             official=verdict.value if verdict else None,
-            robust=float(bool(said) and set(said) == set(want.labels)),
+            robust=overlap(said, want.labels) if want.mode == "named" else exact,
             parts=parts,
         )
 
@@ -92,8 +97,8 @@ class Label:
         """The columns that this item's question is for."""
         want = want_of(item)
         found: dict[str, Column] = {}
-        if want.mode == "listed":
-            found["listed"] = Column(listed(came.text if came.status is None else "", want.multi, labels))
+        if want.mode in WORD_FOR_WORD:
+            found[want.mode] = Column(listed(came.text if came.status is None else "", want.multi, labels))
         if want.mode == "open":
             for way in embedded.ways_of(item):
                 column, bar = ("ltu", -2.0) if way == "ltu" else ("embedded", self.near)
@@ -115,7 +120,7 @@ class Label:
         if want.mode == "open" and columns["embedded"].scores is not None:
             said = columns["embedded"].said
             return said, "read" if said else "abstained", "embedded"
-        if said := columns["listed"].said if "listed" in columns else []:
+        if said := columns[want.mode].said if want.mode in WORD_FOR_WORD else []:
             return said, "read", "exact"
         held = [labels.names[i] for i in labels.phrases.held(came.text)]
         if held and (want.multi or len(held) == 1):
@@ -195,6 +200,8 @@ def _robust(rows: Sequence[Row]) -> list[Measure]:
 
 
 def _robust_share(rows: Sequence[Row]) -> Measure:
+    if all(want_of(r.item).mode == "named" for r in rows):
+        return Measure("robust", "F1 of what is named, mean of items", mean(_worths(rows), _clusters(rows)))
     own = _headline(rows)
     note = "" if len(own) == len(rows) else "answers to the question with the list"
     right = share([bool(r.scored.robust) for r in own], _clusters(own))
@@ -241,7 +248,7 @@ def _precisions(column: str, rows: Sequence[Row], around: Surroundings) -> list[
         places = {label: i for i, label in enumerate(around.label_sets[name].names)}
         gold = [[places[label] for label in want_of(r.item).labels] for r in own]
         scores = np.stack([_scores(r, column, places) for r in own])
-        note = "of yes and no: recall times precision" if column == "listed" else "labels that occur"
+        note = "of yes and no: recall times precision" if column in WORD_FOR_WORD else "labels that occur"
         estimate = mean_average_precision(gold, scores, _clusters(own))
         found.append(Measure(f"{column}_map_{name}", f"mean average precision, {name}", estimate, note=note))
     return found
@@ -252,9 +259,22 @@ def _scores(row: Row, column: str, places: dict[str, int]) -> NDArray[np.float64
     kept = row.scored.value[column]
     if kept.get("scores"):
         return np.array(kept["scores"])
-    found = np.full(len(places), 0.0 if column == "listed" else LOWEST)
+    found = np.full(len(places), 0.0 if column in WORD_FOR_WORD else LOWEST)
     found[[places[label] for label in kept["said"]]] = 1.0
     return found
+
+
+def overlap(said: Sequence[str], labels: Sequence[str]) -> float:
+    """F1 of the labels that one answer names.
+
+    >>> overlap(["a dog"], ["a dog", "rain"])
+    0.6666666666666666
+    """
+    return 2 * len(set(said) & set(labels)) / max(1, len(set(said)) + len(set(labels)))
+
+
+def _worths(rows: Sequence[Row]) -> list[float]:
+    return [r.scored.robust or 0.0 for r in rows]
 
 
 def _clusters(rows: Sequence[Row]) -> list[str]:

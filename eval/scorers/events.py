@@ -18,6 +18,8 @@ from eval.text import simple
 
 MOST_EVENTS = 1000
 """Of one answer that are looked at: comparing takes the square of their number."""
+MOST_WORDS = 6
+"""Of the name of a class that stands before its times."""
 NAMES = ("class", "label", "event", "eventlabel", "sound", "name", "type", "category", "speaker", "text")
 AZIMUTH, ELEVATION = ("azimuth", "azi", "az", "azimuthdeg"), ("elevation", "ele", "el", "elevationdeg")
 
@@ -59,6 +61,8 @@ def read_events(text: str, labels: Sequence[str] = ()) -> Read[Event]:
     [Event(label='dog_bark', start=0.0, end=1.5, azimuth=-30.0, elevation=0.0)]
     >>> [e.label for e in read_events("dog: 0:01 - 0:02").value]
     ['dog']
+    >>> [(e.label, e.start, e.end) for e in read_events("A dog barking (0.0-1.5 s); rain (2.0-3.0 s).").value]
+    [('A dog barking', 0.0, 1.5), ('rain', 2.0, 3.0)]
     """
     known = {_plain(name): name for name in labels}
     found, rule = objects_in(text)
@@ -82,12 +86,20 @@ def _named(event: Event, known: Mapping[str, str]) -> Event:
 
 
 def _in_line(line: str) -> Iterable[Event]:
-    """ "dog: 0:01 - 0:02, 0:05 - 0:07"."""
+    """ "dog: 0:01 - 0:02, 0:05 - 0:07", or "dog (0.5-2.0 s); rain (3-4 s)"."""
     name, colon, rest = line.partition(":")
     name = name.strip(" *`\"'")
-    if not colon or not name or len(name.split()) > 6 or any(c.isdigit() for c in name):
-        return []
+    if not colon or not name or len(name.split()) > MOST_WORDS or any(c.isdigit() for c in name):
+        return [e for part in line.split(";") for e in _in_brackets(part)]
     return [Event(name, *span) for span in spans_in_line(rest)]
+
+
+def _in_brackets(text: str) -> Iterable[Event]:
+    name, bracket, rest = text.rstrip(" .").partition("(")
+    name = name.strip(" *`\"'")
+    if not bracket or rest.find(")") != len(rest) - 1 or not name or len(name.split()) > MOST_WORDS:
+        return []
+    return [Event(name, *span) for span in spans_in_line(rest[:-1])]
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,8 @@ def event_tally(gold: Sequence[Event], said: Sequence[Event], collar_seconds: fl
     >>> event_tally([Event("dog", 1, 3)], [Event("dog", 1.1, 2.2), Event("cat", 1, 3)])
     Tally(hits=1, extra=1, missed=0)
     """
-    near = np.array([[_near(g, s, collar_seconds) for s in said] for g in gold], dtype=bool).reshape(len(gold), -1)
+    pairs = [_near(g, s, collar_seconds) for g in gold for s in said]
+    near = np.array(pairs, dtype=bool).reshape(len(gold), len(said))
     rows, columns = linear_sum_assignment(~near) if near.size else ([], [])
     hits = int(near[rows, columns].sum()) if near.size else 0
     return Tally(hits, len(said) - hits, len(gold) - hits)
