@@ -202,6 +202,12 @@ class Sample:
             if not isinstance(getattr(self, name), Mapping):
                 raise RecordError(f"{owner}: field '{name}' is {str(getattr(self, name))[:80]!r}; it must be an object")
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What the recording comes from, where a source is made of several packages; the source elsewhere."""
+        found = self.extras.get("packages")
+        return tuple(map(str, found)) if isinstance(found, list | tuple) and found else (self.source,)
+
 
 def to_json(sample: Sample) -> dict[str, Any]:
     """JSON-able, without what is empty; `sample_from_json` is its inverse."""

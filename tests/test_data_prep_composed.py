@@ -59,6 +59,19 @@ def wrong_times(sample: Sample, shift: float = 0.0, slack: float = SLACK) -> lis
     return wrong
 
 
+# --- where a scene comes from ---
+
+
+def test_a_scene_names_the_packages_of_its_sounds(toys: list[Sample], tmp_path: Path) -> None:
+    packed = [dataclasses.replace(s, extras={"packages": [f"package-{s.labels[0]}"]}) for s in toys]
+    plan = toy_plan(kinds={"sequence": 1}, background_chance=0.0)
+    for scene in compose(packed, plan, 0, tmp_path / "packed"):
+        assert scene.packages == tuple(sorted(f"package-{label}" for label in scene.labels))
+        assert scene.source == f"toys-{scene.split}"
+    plain = next(iter(compose(toys, plan, 0, tmp_path / "plain")))
+    assert plain.packages == (plain.source,), "a source that says nothing is its own package"
+
+
 # --- the table of events ---
 
 

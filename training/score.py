@@ -118,7 +118,7 @@ def page(lines: Sequence[str], command: str) -> str:
 Test rows of the mix: recordings of packages that training never saw. "Right", in per cent: the true answer is the
 likeliest of those that the question allows or, where it allows any, what greedy decoding writes word for word;
 sentences are hardly ever met so. Nats a token of the true answer (less is better) tell more there. In brackets 95 %
-intervals over source packages; composed scenes count as one package.
+intervals over source packages, those of a composed scene together.
 
 {chr(10).join(lines)}
 

@@ -43,6 +43,8 @@ class Scene:
     effects: dict[str, Any] = field(default_factory=dict)
     licences: set[str] = field(default_factory=set)
     label_sets: set[str] = field(default_factory=set)
+    packages: set[str] = field(default_factory=set)
+    """What its sounds come from, where their source says it; the source elsewhere."""
 
 
 def make_scene(pool: Pool, plan: ScenePlan, name: str, path: Path, lost: dict[str, str]) -> Sample:
@@ -123,6 +125,7 @@ def _part(scene: Scene, sound: Sound, rms: float) -> dict[str, Any]:
     cut, sample = sound.cut, sound.cut.sample
     scene.licences.add(sample.licence)
     scene.label_sets.add(sample.label_set or sample.source)
+    scene.packages.update(sample.packages)
     facts = {"label": cut.label, "sample": sample.id, "source": sample.source, "group": sample.group or sample.id}
     return facts | {"from": round(sound.start, DIGITS), "level_db": 20 * float(np.log10(max(rms, 1e-9)))}
 
@@ -188,5 +191,9 @@ def _sample(scene: Scene, path: Path) -> Sample:
         label_set=sets.pop() if len(sets) == 1 else "composed",
         events=events,
         complete=True,
-        extras={"composed": facts, "made_of": sorted({part["sample"] for part in scene.parts})},
+        extras={
+            "composed": facts,
+            "made_of": sorted({part["sample"] for part in scene.parts}),
+            "packages": sorted(scene.packages),
+        },
     )

@@ -289,7 +289,7 @@ def assemble(making: Making, sample: Sample, task: Task, index: int, turn: Turn,
         id="/".join((making.split, task.name, str(seed), *_names(sample), str(index))),
         messages=tuple(messages),
         audios=tuple(one.audio for one in samples),
-        source=_joined(" + ", (name for one in samples for name in _sources(one))),
+        source=_joined(" + ", (name for one in samples for name in one.packages)),
         task=task.name,
         split=making.split,
         licence=_joined(" AND ", (one.licence for one in samples)),
@@ -304,12 +304,6 @@ def _names(sample: Sample) -> tuple[str, str]:
 
 def _joined(mark: str, names: Iterable[str]) -> str:
     return mark.join(dict.fromkeys(names))
-
-
-def _sources(sample: Sample) -> Sequence[str]:
-    """The packages that the recording comes from, where a source has several."""
-    found = sample.extras.get("packages")
-    return [str(name) for name in found] if isinstance(found, list | tuple) and found else [sample.source]
 
 
 def _about(making: Making, task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
