@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.harness import answered, headline, made
+from bench.harness import answered, command_block, headline, made
 from eval.harness.compare import scored
 from eval.harness.runs import read_run
 from eval.harness.summary import read_summary
@@ -107,11 +107,7 @@ def page(adapters: Adapters, out: Path, names: Sequence[str], title: str, comman
         *markdown_table(header, list(rows_of(adapters, out, names))),
         "",
         "Made by",
-        "",
-        "```",
-        command,
-        "```",
-        "",
+        *command_block(command),
     ])  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.harness import answered
+from bench.adapters import HEARD
+from bench.harness import answered, command_block
 from eval.harness.compare import scored
 from eval.harness.items import ChoiceWant, Item
 from eval.harness.prepared import CARD
@@ -26,7 +27,7 @@ from eval.results import between, markdown_table
 from training.config import load_config
 from training.score import named_adapter
 
-HEARD, SHUFFLED = "heard", "shuffled"
+SHUFFLED = "shuffled"
 RULES = {
     "choice": "option", "count": "number", "seconds": "time", "spans": "overlap", "table": "segments",
     "sounds": "names", "words": "words", "said": "words right",
@@ -123,11 +124,7 @@ def page(asked: Sequence[Asked], adapters: Sequence[str], known: Sequence[str], 
         *markdown_table(header, list(lines(asked, adapters, known))),
         "",
         "Made by",
-        "",
-        "```",
-        *commands,
-        "```",
-        "",
+        *command_block(*commands),
     ])  # fmt: skip
 
 

@@ -118,12 +118,13 @@ def page(found: Mapping[str, Mapping[str, Summary]], command: str) -> str:
         models,
         "",
         "All figures, with those of groups, are in [figures.csv](figures.csv). Made by",
-        "",
-        "```",
-        command,
-        "```",
-        "",
+        *command_block(command),
     ])  # fmt: skip
+
+
+def command_block(*commands: str) -> list[str]:
+    """The end of a page: what made it."""
+    return ["", "```", *commands, "```", ""]
 
 
 def overview(found: Mapping[str, Mapping[str, Summary]], place: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,9 +12,9 @@ from eval.benchmarks.records import Benchmark, Unusable
 from eval.harness.items import BenchCard, Clip, Item, Lost
 from eval.harness.prepared import Prepared, write_prepared
 from eval.kinds.base import LabelSet
+from eval.suites.studio import file_sha256
 
 Progress = Callable[[str, float], None]
-_CHUNK_BYTES = 1 << 20
 
 
 def prepare_benchmark(
@@ -52,7 +51,7 @@ def prepare_benchmark(
         items=len(kept),
         lost=_added_up(lost, unusable),
         prompts={name: text.template for name, text in bench.prompts.items()},
-        files={**{t: _hash(source.root / t) for t in sorted(source.tables)}, **_recordings(kept)},
+        files={**{t: file_sha256(source.root / t) for t in sorted(source.tables)}, **_recordings(kept)},
         data_root=str(source.root),
     )
     return write_prepared(out, card, kept, labels)
@@ -101,7 +100,7 @@ def _heard(items: Iterable[Item], source: Download, progress: Progress) -> tuple
     paths = sorted({c.path for i in rows for c in i.audios})
     hashes = {}
     for number, path in enumerate(paths, start=1):
-        hashes[path] = _hash(source.root / path) if _holds_bytes(source.root / path) else ""
+        hashes[path] = file_sha256(source.root / path) if _holds_bytes(source.root / path) else ""
         progress("hash recordings", number / len(paths))
     kept = [_hashed(i, hashes) for i in rows if all(hashes[c.path] for c in i.audios)]
     return kept, [Lost(reason="recording missing or empty", count=len(rows) - len(kept))] * (len(kept) < len(rows))
@@ -114,14 +113,6 @@ def _holds_bytes(path: Path) -> bool:
 def _hashed(item: Item, hashes: dict[str, str]) -> Item:
     clips = tuple(Clip(path=c.path, sha256=hashes[c.path], start=c.start, end=c.end) for c in item.audios)
     return item.model_copy(update={"audios": clips})
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _recordings(items: Iterable[Item]) -> dict[str, str]:

@@ -20,14 +20,13 @@ from eval.kinds.open import SHORT_WORDS
 from eval.kinds.speech_text import normalised
 from eval.kinds.wording import core
 from eval.rows.reading import InstructionRow
+from eval.suites.asking import YES_NO
+from eval.suites.temporal import DURATION_TOLERANCE, ONSET_TOLERANCE
 
 SOUNDS = "sounds"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
-YES_NO = ("yes", "no")
 _SAYS = re.compile(r"(yes|no)\b", re.IGNORECASE)
 NORMALISER = "whisper-basic"
-ONSET_TOLERANCE, LENGTH_TOLERANCE = 1.0, 0.5
-"""Seconds by which a time and a length may be off, as in the suite `temporal`."""
 SHOWN_AS = {"silence": "silent"}
 """Answers whose wording is another than their name."""
 
@@ -56,6 +55,12 @@ class Facts:
         owners = Counter(w for c in every for w in {core(t) for t in (c.phrase, c.name, *c.synonyms)})
         own = {c.phrase: tuple(w for w in dict.fromkeys((c.name, *c.synonyms)) if owners[core(w)] == 1) for c in every}
         return LabelSet(SOUNDS, own)
+
+    @cached_property
+    def phrases(self) -> dict[str, str]:
+        """The phrase of a class by its name, and by the phrase itself: rows name sounds either way."""
+        every = self.classes.by_name.items()
+        return {c.phrase: c.phrase for _, c in every} | {name: c.phrase for name, c in every}
 
 
 class NoRuleError(Exception):
@@ -134,7 +139,7 @@ def _time(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded:
 
 
 def _length(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded:
-    return _seconds(meta, LENGTH_TOLERANCE)
+    return _seconds(meta, DURATION_TOLERANCE)
 
 
 def _seconds(meta: Mapping[str, Any], tolerance: float) -> Graded:
@@ -157,19 +162,14 @@ def _spans(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded
 def _table(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded:
     found = [(str(name), _finite(start), _finite(end)) for name, start, end in meta["answer"]]
     events = [{"class": name, "start": start, "end": end} for name, start, end in found]
-    options = {"classes": sorted({str(e["class"]) for e in events}), "seconds": row.duration}
+    options = {"classes": sorted({name for name, _, _ in found}), "seconds": row.duration}
     return Graded("table", StructuredWant(form="events", answer=events, options=options), max_tokens=192)
 
 
 def _sounds(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded:
     named = meta["answer"] if isinstance(meta["answer"], list) else [meta["answer"]]
-    phrases = {**{c.phrase: c.phrase for c in facts.classes.by_name.values()}, **_phrases(facts.classes)}
-    labels = tuple(dict.fromkeys(phrases[n] for n in named))
+    labels = tuple(dict.fromkeys(facts.phrases[n] for n in named))
     return Graded("sounds", LabelWant(labels=labels, label_set=SOUNDS, multi=True, mode="named"), max_tokens=96)
-
-
-def _phrases(classes: Classes) -> dict[str, str]:
-    return {name: c.phrase for name, c in classes.by_name.items()}
 
 
 def _said(row: InstructionRow, meta: Mapping[str, Any], facts: Facts) -> Graded:
