@@ -201,6 +201,12 @@ def _merged_weights(module: Any, name: str) -> dict[str, Tensor]:
     return dict(alone.get_base_layer().state_dict())
 
 
+def read_trained_on(adapter: Path) -> set[str]:
+    """The recordings that an adapter lists as trained on, if it lists any: first hex digits of their SHA-256."""
+    listed = adapter / TRAINED_ON
+    return set(listed.read_text(encoding="utf-8").split()) if listed.is_file() else set()
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """The adapter's description.
 

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import alm
+from alm.adapters import TRAINED_ON, read_trained_on
 from alm.errors import ConfigError
 from training.config import RunConfig, build
 from training.export import write_adapter
@@ -107,6 +108,8 @@ def test_a_run_goes_on_from_an_adapter(finished: tuple[RunConfig, Path]) -> None
     config, folder = finished
     wider = replace(config, lora=replace(config.lora, targets=("q_proj", "up_proj")))
     run = Run(wider, folder / "further", lambda text: None)
+    earlier = read_trained_on(folder / "adapter") | {"0123456789abcdef"}
+    (folder / "adapter" / TRAINED_ON).write_text("\n".join(sorted(earlier)) + "\n")
     start_from(run, folder / "adapter", "converse")
     before = load_file(folder / "further" / "stages" / "answer" / "model.safetensors")
     old = load_file(folder / "run" / "stages" / "converse" / "model.safetensors")
@@ -118,6 +121,7 @@ def test_a_run_goes_on_from_an_adapter(finished: tuple[RunConfig, Path]) -> None
     after = load_file(folder / "further" / "stages" / "converse" / "model.safetensors")
     assert any(not torch.equal(after[n], before[n]) for n in before), "the stage trains"
     write_adapter(wider, folder / "further", folder / "again")
+    assert read_trained_on(folder / "again") == earlier, "what was heard before is listed, too"
     with pytest.raises(ConfigError, match="holds a run"):
         start_from(Run(wider, folder / "further", lambda text: None), folder / "adapter", "converse")
     with pytest.raises(ConfigError, match="first one"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, TRAINED_ON, read_about, read_weights
+from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, TRAINED_ON, read_about, read_trained_on, read_weights
 from alm.configuration import AlmConfig
 from alm.errors import CheckpointError, ConfigError
 from training.atomic import write_json
@@ -49,16 +49,10 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
         digest.update((first / name).read_bytes())
     if about["lora"]:
         shutil.copyfile(second / LORA_CONFIG, out / LORA_CONFIG)
-    if heard := _trained_on(first) | _trained_on(second):
+    if heard := read_trained_on(first) | read_trained_on(second):
         (out / TRAINED_ON).write_text("\n".join(sorted(heard)) + "\n", encoding="utf-8")
     about["training"]["average"] = {"share": share, "sha256_of_the_first": digest.hexdigest()}
     write_json(out / ABOUT, about)  # last: it marks the folder as an adapter
-
-
-def _trained_on(adapter: Path) -> set[str]:
-    """The recordings that the adapter lists, if it lists any."""
-    listed = adapter / TRAINED_ON
-    return set(listed.read_text(encoding="utf-8").split()) if listed.is_file() else set()
 
 
 def _weights_for(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from alm.adapters import TRAINED_ON, merged, save_adapter
+from alm.adapters import TRAINED_ON, merged, read_trained_on, save_adapter
 from alm.errors import CheckpointError
 from training import checkpoint
 from training.atomic import is_whole, whole_file, write_json
@@ -40,7 +40,7 @@ def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | N
     for name in done:
         if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS and g not in held]:
             raise CheckpointError(f"stage {name} trained {lost[0]}, which no adapter holds; export with --merge")
-    write_trained_on(config.data, adapter)
+    write_trained_on(config.data, adapter, folder)
     size = save_adapter(run.parts[0], adapter, summary(config, folder, done))
     if size > LARGEST_BYTES:
         raise CheckpointError(
@@ -61,7 +61,7 @@ def write_merged(config: RunConfig, folder: Path, out: Path, stage: str | None =
     model, processor = run.parts
     merged(model).save_pretrained(out)
     processor.save_pretrained(out)
-    write_trained_on(config.data, out)
+    write_trained_on(config.data, out, folder)
     write_json(out / MERGED, {"training": summary(config, folder, done)})
     return sum(p.stat().st_size for p in out.iterdir())
 
@@ -81,13 +81,14 @@ def _finished(config: RunConfig, folder: Path, stage: str | None) -> tuple[Run, 
     return run, done[: done.index(chosen) + 1]
 
 
-def write_trained_on(data: DataConfig, adapter: Path) -> int:
+def write_trained_on(data: DataConfig, adapter: Path, folder: Path) -> int:
     """List the recordings trained on by the first 16 hex digits of their files' SHA-256; gives their number.
 
-    An evaluation tells by it which of its recordings the model has seen.
+    Those of the adapter that the run in `folder` went on from are among them. An evaluation tells by it which of its
+    recordings the model has seen.
     """
     named = {file_of(one) for group in recordings(data, ("train",)) for one in group}
-    found = sorted({file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()})
+    found = sorted(read_trained_on(folder) | {file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()})
     with whole_file(adapter / TRAINED_ON) as place:
         place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")
     return len(found)

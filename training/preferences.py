@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alm.adapters import TRAINED_ON, read_about, save_adapter
+from alm.adapters import TRAINED_ON, read_about, read_trained_on, save_adapter
 from alm.audio import load_audio
 from alm.errors import ConfigError
 from alm.messages import from_row
@@ -166,8 +166,7 @@ def prefer_adapter(adapter: Path, pairs: Sequence[Preference], settings: PreferS
     )
     figures = [line for line in log if "rewards/accuracies" in line]
     save_adapter(assistant.model, out / "adapter", {**about, "preferences": {**asdict(settings), "log": figures}})
-    list_before = adapter / TRAINED_ON
-    known = set(list_before.read_text(encoding="utf-8").split()) if list_before.is_file() else set()
-    known |= {file_sha256(Path(a))[:HASH_DIGITS] for a in {a for p in pairs for a in p.audios}}
+    heard = {file_sha256(Path(a))[:HASH_DIGITS] for a in {a for p in pairs for a in p.audios}}
+    known = read_trained_on(adapter) | heard
     (out / "adapter" / TRAINED_ON).write_text("".join(f"{d}\n" for d in sorted(known)), encoding="utf-8")
     return figures[-1]

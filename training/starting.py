@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from safetensors.torch import save_file
 
-from alm.adapters import load_adapter, read_about
+from alm.adapters import TRAINED_ON, load_adapter, read_about
 from alm.errors import ConfigError
 from training import checkpoint
 from training.atomic import whole_file, write_json
@@ -38,4 +39,6 @@ def start_from(run: Run, adapter: Path, stage: str) -> None:
     known = about["training"].get("stages", {})
     for one in before:
         checkpoint.save_weights(run.folder, one.name, model, {}, {**known.get(one.name, {}), "from": "adapter"})
+    if (adapter / TRAINED_ON).is_file():
+        shutil.copyfile(adapter / TRAINED_ON, run.folder / TRAINED_ON)
     write_json(run.folder / "labels.json", labels)  # last: it marks the folder as a run
