@@ -101,7 +101,7 @@ def page(found: Mapping[str, Mapping[str, Summary]], command: str) -> str:
             f"[{name}]({name}.md)", tiny["run"]["bench"]["items"], f"{best['label']}{less}",
             *map(cell, [*heard, *others]), *(simple(tiny, n) for n in ("first", "echo", "chance")),
         ])  # fmt: skip
-    models = "\n".join(f"- {name}: {text}" for name, text in ABOUT.items())
+    about = [f"- {name}: {text}" for name, text in ABOUT.items()]
     return "\n".join([
         "# The default preset, measured by its own harness",
         "",
@@ -115,7 +115,7 @@ def page(found: Mapping[str, Mapping[str, Summary]], command: str) -> str:
         "",
         "![Every set, three models](plots/overview.png)",
         "",
-        models,
+        *about,
         "",
         "All figures, with those of groups, are in [figures.csv](figures.csv). Made by",
         *command_block(command),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 
 import alm
@@ -21,7 +22,7 @@ from training.config import RunConfig, build
 from training.export import write_adapter
 from training.features import Extractor
 from training.models import find_base, make_ear
-from training.run import Run, recordings
+from training.run import START, Run, recordings
 from training.starting import start_from
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
@@ -124,5 +125,46 @@ def test_a_run_goes_on_from_an_adapter(finished: tuple[RunConfig, Path]) -> None
     assert read_trained_on(folder / "again") == earlier, "what was heard before is listed, too"
     with pytest.raises(ConfigError, match="holds a run"):
         start_from(Run(wider, folder / "further", lambda text: None), folder / "adapter", "converse")
-    with pytest.raises(ConfigError, match="first one"):
-        start_from(Run(wider, folder / "third", lambda text: None), folder / "adapter", "align")
+
+
+def test_an_adapter_goes_on_with_rows_alone(finished: tuple[RunConfig, Path]) -> None:
+    """No stage before, no labelled clips: the same weights as after a stage that the adapter stands for."""
+    config, folder = finished
+    data = replace(config.data, clips=())
+    told = replace(config.stages[2], evidence=replace(config.stages[2].evidence, tags=1.0, folds=0))
+    weights = []
+    for name, stages in (("alone", (told,)), ("after", (replace(config.stages[1], train=("lora",)), told))):
+        own = replace(config, data=data, stages=stages)
+        run = Run(own, folder / name, lambda text: None)
+        start_from(run, folder / "adapter", None if name == "alone" else "converse")
+        assert run.go(), "control: every stage is done"
+        assert run.knowledge().sounds, "the adapter's head hears the recordings of the rows"
+        weights.append(load_file(folder / name / "stages" / "converse" / "model.safetensors"))
+        write_adapter(own, folder / name, folder / f"{name}-adapter")
+    assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
+    about = json.loads((folder / "alone-adapter" / "alm_adapter.json").read_text())
+    assert about["model"]["tag_labels"] == sorted(CLASSES), "classes are the adapter's"
+    assert list(about["training"]["stages"]) == ["converse"]
+    assert list(about["training"]["start"]["stages"]) == ["align", "answer", "converse"]
+
+
+def test_lora_of_an_adapter_is_heard_in_a_stage_that_does_not_train_it(finished: tuple[RunConfig, Path]) -> None:
+    config, folder = finished
+    stage = replace(config.stages[1], train=("aligner",), steps=1)
+    run = Run(replace(config, stages=(stage,)), folder / "lora", lambda text: None)
+    start_from(run, folder / "adapter")
+    assert run.go()
+    layers = [m for m in run.parts[0].modules() if isinstance(m, BaseTunerLayer)]
+    assert layers and not any(m.disable_adapters for m in layers)
+    (run.folder / START).unlink()
+    run._lora_for(stage)
+    assert all(m.disable_adapters for m in layers), "control: what nobody trained is left out"
+
+
+def test_rows_without_features_are_told(finished: tuple[RunConfig, Path]) -> None:
+    config, folder = finished
+    empty = replace(config.data, cache=str(folder / "none"))
+    run = Run(replace(config, data=empty, stages=config.stages[1:2]), folder / "empty", lambda text: None)
+    start_from(run, folder / "adapter")
+    with pytest.raises(ConfigError, match="training features"):
+        run.go()

@@ -138,7 +138,7 @@ def run(
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of bars, on a terminal too.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="Adapter whose weights stand for the stages before --stage.")
+        Path | None, typer.Option(help="Go on from this adapter, with the first stage or with --stage.")
     ] = None,
     out: OutOption = None,
 ) -> None:
@@ -167,8 +167,6 @@ def run(
     say = bar.say if bar is not None else _say
     session = Run(settings, folder, say if processes.main else _silent, processes, tuple(listeners))
     if start is not None and not (resume or dry_run):
-        if stage is None:
-            raise typer.BadParameter("--start needs --stage: the stage that goes on from the adapter")
         if processes.main:
             start_from(session, start, stage)
         processes.wait()

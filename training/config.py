@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alm.errors import ConfigError
+from data_prep.ontology import CLASSES_FILE
 from training.losses import LOSSES
 
 T = TypeVar("T")
@@ -41,8 +42,8 @@ class DataConfig:
     shards: tuple[str, ...] = ()
     """Folders of shards (`alm data build`): their records come besides those of `records`. The recordings are read out
     of the tars, so their features are made on the fly and `cache` is left empty."""
-    classes: str = "data_prep/manifest/classes.csv"
-    """Class table: name, group, phrase, synonyms."""
+    classes: str = ""
+    """Class table: name, group, phrase, synonyms; empty: the one of `data_prep`."""
     cache: str = "features"
     """Folder of the cached features; empty: every batch hears its recordings anew: no disk, and much time."""
     transcripts: str = ""
@@ -59,6 +60,11 @@ class DataConfig:
     """Classes with fewer training clips get no tag."""
     classes_without_tag: tuple[str, ...] = ()
     """Classes that get no tag because their name says too little."""
+
+    @property
+    def class_table(self) -> Path:
+        """File of the class table."""
+        return Path(self.classes) if self.classes else CLASSES_FILE
 
     def __post_init__(self) -> None:
         if self.shards and self.cache:
@@ -139,7 +145,7 @@ class EvidenceConfig:
     of unseen ones are not: without this the language model would learn to believe its ears against the evidence."""
     folds: int = 4
     """Tag heads that each leave out a part of the sources: tags of training clips come from a head that never saw
-    them."""
+    them. 0, or no labelled clips: the model's own head tells, which is right where it never learned from these."""
     fold_steps: int = 400
     """Steps of 128 sounds for each of those heads."""
     own: float = 0.45

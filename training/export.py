@@ -14,7 +14,7 @@ from alm.errors import CheckpointError
 from training import checkpoint
 from training.atomic import is_whole, whole_file, write_json
 from training.config import DataConfig, RunConfig
-from training.run import Run, recordings
+from training.run import START, Run, recordings
 from training.stretches import file_of
 
 LARGEST_BYTES = 40 * 2**20
@@ -101,11 +101,14 @@ def file_sha256(path: Path) -> str:
 
 
 def summary(config: RunConfig, folder: Path, stages: list[str]) -> dict[str, Any]:
-    """What the training was, without paths of this machine."""
+    """What the training was, and that of the adapter it went on from, without paths of this machine."""
     values = config.to_dict()
     values["data"] = {
         k: v for k, v in values["data"].items() if k in ("max_windows", "min_class_clips", "classes_without_tag")
     }
     values.pop("out")
     figures = {s: json.loads((folder / "stages" / s / "about.json").read_text(encoding="utf-8")) for s in stages}
-    return {"config": values, "stages": figures, "packages": {p: version(p) for p in PACKAGES}}
+    found = {"config": values, "stages": figures, "packages": {p: version(p) for p in PACKAGES}}
+    if (folder / START).is_file():
+        found["start"] = json.loads((folder / START).read_text(encoding="utf-8"))
+    return found

@@ -57,7 +57,7 @@ def find_base(config: RunConfig) -> Base:
 
 def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmConfig:
     """Configuration of the model to train."""
-    info = read_classes(Path(config.data.classes)) if tag_labels else {}
+    info = read_classes(config.data.class_table) if tag_labels else {}
     words = {c: [info[c].phrase, *info[c].synonyms] for c in tag_labels if c in info}
     changes = {**config.model, "tag_labels": tag_labels, "tag_words": words}
     if not tag_labels:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from alm.asked import Scores
 from alm.errors import ConfigError
@@ -25,7 +26,7 @@ from training import checkpoint
 from training.align import AlignObjective, Targets, class_texts, make_targets
 from training.atomic import is_whole, whole_file, write_json
 from training.calibrate import calibrate
-from training.config import DataConfig, RunConfig, StageConfig
+from training.config import DataConfig, EvidenceConfig, RunConfig, StageConfig
 from training.curves import draw
 from training.features import FeatureCache
 from training.groups import (
@@ -67,6 +68,8 @@ from training.stretches import Recording, file_named, recordings_of
 
 Say = Callable[[str], None]
 CALIBRATION_TEXTS = 128
+START = "start.json"
+"""In the folder of a run that went on from an adapter: what the training of that was."""
 RARE = -4.5
 """First bias of the tag head: a class is heard in one clip of a hundred."""
 
@@ -196,7 +199,7 @@ class Run:
         if file.is_file():
             load_learned(model, load_file(file))
             return
-        info = read_classes(Path(self.config.data.classes))
+        info = read_classes(self.config.data.class_table)
         texts = [t for c in self.labels for t in class_texts(c, info)[:3]]
         calibrate(model, processor.tokenizer, texts[:: max(1, len(texts) // CALIBRATION_TEXTS)], self.base.system)
         if model.model.hearing.tag_head is not None:
@@ -234,39 +237,42 @@ class Run:
 
     def _hear_sounds(self, model: AlmForConditionalGeneration) -> dict[str, tuple[Sounds, Scores]]:
         evidence = next(s.evidence for s in self.config.stages if s.kind == "language" and s.evidence.told > 0)
-        sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
-        hearing = model.model.hearing
-        folds = train_heads(
-            lambda: TagHead(hearing.counts, hearing.dims, len(self.labels), model.config.tag_hidden),
-            sounds,
-            self.cache,
-            self.labels,
-            evidence,
-            self.config.seed,
-            self.config.device,
-        )
-        self.say(f"trained {len(folds)} tag heads, each without a part of the sources")
-        by_path = {str(s.path): s.source for s in sounds}
-        own = hearing.tag_head
+        own = model.model.hearing.tag_head
         assert own is not None
         own.eval()
-        heads = [Blend(own, fold, evidence.own) for fold in folds]
+        sounds = [s for s in self.sounds if s.split == "train" and self.cache.find(s.path) is not None]
+        by_path = {str(s.path): s.source for s in sounds}
+        heads = self._heads(own, sounds, evidence)
         found: dict[str, tuple[Sounds, Scores]] = {}
         for row in self.rows:
             for item in row.items:
                 source = by_path.get(file_named(item.path), row.source)
-                head = heads[fold_of(source, evidence.folds)] if row.split == "train" else own
+                head = heads[fold_of(source, len(heads))] if heads and row.split == "train" else own
                 if item.path not in found:
                     found[item.path] = opinion_of(head, item, self.cache, model.config)
+        if not sounds:
+            return found
         named = {path: sounds for path, (sounds, _) in found.items()}
         shares = [share_named(named, (s for s in self.sounds if s.split == split)) for split in ("train", "dev")]
         self.say("evidence names {:.0%} of the sounds of training recordings, {:.0%} of held-out ones".format(*shares))
         return found
 
+    def _heads(self, own: nn.Module, sounds: Sequence[Sound], evidence: EvidenceConfig) -> list[Blend]:
+        """A head for each fold of the sources; none where the model's own never learned from any recording."""
+        if not (evidence.folds and sounds):
+            return []
+        hearing, hidden = self.parts[0].model.hearing, self.parts[0].config.tag_hidden
+        folds = train_heads(
+            lambda: TagHead(hearing.counts, hearing.dims, len(self.labels), hidden),
+            sounds, self.cache, self.labels, evidence, self.config.seed, self.config.device,
+        )  # fmt: skip
+        self.say(f"trained {len(folds)} tag heads, each without a part of the sources")
+        return [Blend(own, fold, evidence.own) for fold in folds]
+
     def targets(self, captions: Sequence[str]) -> dict[int, Targets]:
         """Text side of the stage `align`, for each branch; made once a run."""
         model, processor = self.parts
-        info = read_classes(Path(self.config.data.classes))
+        info = read_classes(self.config.data.class_table)
         key = hashlib.sha256("\n".join(captions).encode()).hexdigest()[:8]
         found: dict[int, Targets] = {}
         for index, branch in enumerate(model.config.branch_configs):
@@ -301,11 +307,17 @@ class Run:
         """The loss of a stage."""
         model, processor = self.parts
         if stage.kind == "language":
-            rows, collator = self.rows_of(stage), self.collator(self.knowledge(), self.config.hears_anew(stage))
+            rows = self.rows_of(stage)
+            if not any(r.split == "train" for r in rows):
+                raise ConfigError(
+                    f"stage {stage.name}: none of {len(rows)} rows is to train on. `split` must be train, and their "
+                    "recordings must be cached: make features first (`python -m training features`)"
+                )
+            collator = self.collator(self.knowledge(), self.config.hears_anew(stage))
             return LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
         told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
         captions = sorted({s.caption for s in told})
-        info = read_classes(Path(self.config.data.classes))
+        info = read_classes(self.config.data.class_table)
         index = {c: i for i, c in enumerate(captions)}
         targets = self.targets(captions)
         self.cache.reload()
@@ -381,8 +393,8 @@ class Run:
     def _lora_for(self, stage: StageConfig) -> None:
         """LoRA that nobody has trained yet costs time and changes nothing: leave it out."""
         model = self.parts[0]
-        before = self.config.stages[: self._place(stage.name) + 1]
-        if any("lora" in s.train for s in before):
+        so_far = self.config.stages[: self._place(stage.name) + 1]
+        if any("lora" in s.train for s in so_far) or (self.folder / START).is_file():
             switch_lora(model, True)
             set_trainable(model, stage.train)
         else:
