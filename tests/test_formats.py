@@ -89,6 +89,18 @@ def test_the_ways_of_ms_swift_to_write_a_row(tmp_path: Path) -> None:
     assert found[1].meta == {"channel": "a"} and found[5].meta == {"message_extras": [{}, {"loss": False}]}
 
 
+def test_what_a_batch_answered_is_a_row(tmp_path: Path) -> None:
+    """`alm batch` writes its answer beside the turns; where these end with a reference, that one stays."""
+    asked = [{"role": "user", "content": "<audio>What is it?"}]
+    row = {"id": "1", "audios": ["a.wav"], "messages": asked, "answer": "A dog."}
+    known = {**row, "id": "2", "messages": [*asked, {"role": "assistant", "content": "A cat."}]}
+    first, second = good(read("swift", save("swift", [row, known], tmp_path / "x.jsonl")))
+    assert texts(first) == ["<audio>What is it?", "A dog."] and first.meta == {}
+    assert texts(second) == ["<audio>What is it?", "A cat."] and second.meta == {"answer": "A dog."}
+    failed = {**row, "answer": "", "error": "no such file"}
+    assert bad("swift", failed, tmp_path / "y.jsonl").field == "messages", "control: without an answer it is none"
+
+
 def test_recordings_of_af3_come_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
     found = good(read("af3", save("af3", ROWS["af3"], tmp_path / "x.json")))
     assert [Path(path).name for path in found[1].audios] == ["2.wav", "1.wav"]

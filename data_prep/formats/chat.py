@@ -20,6 +20,8 @@ AUDIOS = ("audios", "audio")
 OTHER_MEDIA = ("images", "image", "videos", "video")
 QUESTIONS = ("question", "query", "user_prompt", "instruction")
 ANSWERS = ("answer", "response", "prediction", "output")
+ANSWER = ANSWERS[0]
+"""Beside turns that end with a question, as `alm batch` writes it."""
 SYSTEMS = ("system", "system_prompt")
 FLAT = (*QUESTIONS, *ANSWERS, *SYSTEMS, "history", "input")
 MAX_CELL_LETTERS = 131_072
@@ -46,6 +48,9 @@ def unpack(row: Row, index: str, reading: Reading, *, adds_marks: bool) -> Recor
     if named:
         turns.listed(row[named], named)
         used.append(named)
+        if turns.asks and row.get(ANSWER):
+            used.append(ANSWER)
+            turns.add("assistant", text_of(row, ANSWER))
         if isinstance(system := row.get("system"), str):
             used.append("system")
             turns.system(system)
@@ -82,6 +87,11 @@ class _Turns:
         self.messages: list[Message] = []
         self.extras: list[Row] = []
         self.audios: list[str] = []
+
+    @property
+    def asks(self) -> bool:
+        """Whether the last turn is a question."""
+        return bool(self.messages) and self.messages[-1].role == "user"
 
     def add(self, role: str, content: str, extras: Row | None = None) -> None:
         self.messages.append(Message(role, content))
