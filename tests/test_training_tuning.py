@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -290,3 +291,23 @@ def test_the_temporal_stages_ask_what_the_makers_make() -> None:
 def test_the_shipped_losses_are_read() -> None:
     (stage,) = load_config(CONFIGS / "losses.yaml").stages
     assert {"matching", "contrastive", "generation"} < set(stage.losses)
+
+
+OF_MAKERS = "mix-plan.yaml"
+"""For `alm data make`."""
+
+
+@pytest.mark.parametrize("name", sorted({f.name for f in CONFIGS.glob("*.yaml")} - {OF_MAKERS}))
+def test_every_configuration_is_read(name: str) -> None:
+    assert load_config(CONFIGS / name).stages
+
+
+def test_what_goes_on_from_a_shipped_adapter_has_its_shape() -> None:
+    for name in ("own", "mix-more", "mix-answers", "teminal"):
+        config = json.loads(json.dumps(load_config(CONFIGS / f"{name}.yaml").to_dict()))
+        for preset in ("tiny", "tiny-mix"):
+            file = CONFIGS.parents[1] / "alm" / "presets" / preset / "adapter" / "alm_adapter.json"
+            about = json.loads(file.read_text(encoding="utf-8"))
+            own = {k: about["training"]["config"]["lora"][k] for k in ("rank", "alpha", "targets", "from_start_layer")}
+            assert {k: config["lora"][k] for k in own} == own, (name, preset)
+            assert config["model"]["tag_hidden"] == about["model"]["tag_hidden"]
