@@ -6,11 +6,11 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alm.errors import ConfigError
-from data_prep.ontology import CLASSES_FILE
 from training.losses import LOSSES
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class DataConfig:
     @property
     def class_table(self) -> Path:
         """File of the class table."""
-        return Path(self.classes) if self.classes else CLASSES_FILE
+        return Path(self.classes or str(files("data_prep") / "manifest" / "classes.csv"))
 
     def __post_init__(self) -> None:
         if self.shards and self.cache:
