@@ -37,13 +37,14 @@ ABOUT = {
     "no adapter": "the same with `--adapter none`: the parts that listen have random weights, evidence is told",
     "cascade": "`--cascade tiny`: SmolLM2-135M without any adapter reads tags with times and transcript",
 }
+ALM = (sys.executable, "-c", "from alm.cli import app_main; app_main()")
+"""The command line of this environment, whatever is on the path."""
 Summary = Mapping[str, Any]
 
 
 def alm(*arguments: str | Path) -> None:
     """Run the command line; its progress goes on to the terminal."""
-    command = [sys.executable, "-c", "from alm.cli import app_main; app_main()", *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL)
+    done = subprocess.run([*ALM, *map(str, arguments)], stdout=subprocess.DEVNULL)
     if done.returncode not in (0, 1):  # 1: some questions failed, and the report says which
         raise SystemExit(done.returncode)
 

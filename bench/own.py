@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -21,15 +20,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bench.harness import command_block
+from bench.harness import ALM, command_block
 from eval.metrics import share
 from eval.results import between, markdown_table
 from training.sounds import Sound, read_clips
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "training" / "configs" / "own.yaml"
-START = ROOT / "alm" / "presets" / "tiny-mix" / "adapter"
-SHIPPED = {os.path.relpath(p, ROOT): p for p in (CONFIG, START)}
+CONFIG, START = SHIPPED = ("training/configs/own.yaml", "alm/presets/tiny-mix/adapter")
 """What the commands name in a checkout."""
 QUESTION = "File this recording."
 OTHER = "What do you hear?"
@@ -37,7 +34,7 @@ OTHER = "What do you hear?"
 REHEARSED = ("Describe this recording.", "Which sound is this?")
 """What the adapter answers as before is learned along."""
 ADAPTERS = {
-    "before": str(START),
+    "before": START,
     "after": "own/adapter",
     "mean of before and after": "own/mean",
     "after, with rehearsal": "own/rehearsed",
@@ -84,17 +81,16 @@ def write_questions(clips: Sequence[Sound], place: Path) -> None:
 def steps(audio: str) -> list[str]:
     """The commands that a user gives, in order; recordings lie in `audio`."""
     convert = f"alm data convert {{0}}.json own/{{0}}.jsonl --from openaqa --to alm --audio-root {audio} --split {{0}}"
-    config, start = SHIPPED
     return [
         convert.format("train"),
         convert.format("dev"),
-        f"python -m training features {config}",
-        f"alm train {config} --start {start}",
+        f"python -m training features {CONFIG}",
+        f"alm train {CONFIG} --start {START}",
         "alm export runs/own own/adapter",
-        f"python -m training average {start} own/adapter own/mean",
+        f"python -m training average {START} own/adapter own/mean",
         "alm batch rehearsal.csv said.csv --preset tiny-mix",
         f"alm data convert said.csv own/rehearsal.jsonl --from csv --to alm --audio-root {audio}",
-        f"alm train {config} --start {start} --out runs/rehearsed",
+        f"alm train {CONFIG} --start {START} --out runs/rehearsed",
         "alm export runs/rehearsed own/rehearsed",
     ]
 
@@ -102,10 +98,9 @@ def steps(audio: str) -> list[str]:
 def run(command: str, folder: Path) -> float:
     """Do one of them in `folder`, as in a checkout; gives the seconds it took."""
     words = shlex.split(command)
-    python = [sys.executable, "-c", "from alm.cli import app_main; app_main()"]
-    words = [*python, *words[1:]] if words[0] == "alm" else [sys.executable, *words[1:]]
+    program = ALM if words[0] == "alm" else (sys.executable,)
     began = time.monotonic()
-    done = subprocess.run([str(SHIPPED.get(w, w)) for w in words], cwd=folder)
+    done = subprocess.run([*program, *(str(ROOT / w) if w in SHIPPED else w for w in words[1:])], cwd=folder)
     if done.returncode:
         raise SystemExit(f"{command}: exit code {done.returncode}")
     return time.monotonic() - began
@@ -136,7 +131,7 @@ def marked(answers: Path) -> list[list[str]]:
 
 def page(clips: tuple[int, int], rows: Sequence[Sequence[str]], seconds: Sequence[float], command: str) -> str:
     """What was done, how long it took, what came of it."""
-    told = [f"| `{c}` | {s:.0f} |" for c, s in zip(steps("CORPUS"), seconds, strict=True)]
+    told = [(f"`{command}`", f"{took:.0f}") for command, took in zip(steps("CORPUS"), seconds, strict=True)]
     return "\n".join([
         "# Your own questions: an example with figures",
         "",
@@ -144,9 +139,7 @@ def page(clips: tuple[int, int], rows: Sequence[Sequence[str]], seconds: Sequenc
         f"The adapter of `tiny-mix` learns {clips[0]} such rows in OpenAQA's format, and is asked about {clips[1]}",
         "recordings of packages that no training heard.",
         "",
-        "| command | seconds |",
-        "|---|---|",
-        *told,
+        *markdown_table(("command", "seconds"), told),
         "",
         *markdown_table(("adapter", "JSON", "95 %", "names the sound", "95 %", f"`{OTHER}`: no JSON", "95 %"), rows),
         "",
@@ -175,20 +168,20 @@ def main(
     (out / "own").mkdir(parents=True)
     clips = read_clips(corpus / "clips.jsonl")
     known = sorted({c.classes[0] for c in clips if c.split == "train" and not c.classes[0].startswith("other ")})
-    sets = [
-        (name, drawn(clips, split, count, known, seed))
-        for name, split, count in (("train", "train", train), ("dev", "dev", 48), ("held", "test", asked))
-    ]
-    for name, found in sets:
-        write_openaqa(found, (QUESTION, OTHER) if name == "held" else (QUESTION,), out / f"{name}.json")
-    write_questions(sets[0][1][: train // 4], out / "rehearsal.csv")
-    seconds = [run(command, out) for command in steps(str(corpus.resolve()))]
+    learned, dev, held = (
+        drawn(clips, split, count, known, seed) for split, count in (("train", train), ("dev", 48), ("test", asked))
+    )
+    write_openaqa(learned, (QUESTION,), out / "train.json")
+    write_openaqa(dev, (QUESTION,), out / "dev.json")
+    write_openaqa(held, (QUESTION, OTHER), out / "held.json")
+    write_questions(learned[: train // 4], out / "rehearsal.csv")
+    seconds = [run(command, out) for command in steps(shlex.quote(str(corpus.resolve())))]
     rows: list[list[str]] = []
     for number, (name, adapter) in enumerate(ADAPTERS.items()):
         run(f"alm batch held.json answers-{number}.jsonl --preset tiny-mix --adapter {adapter}", out)
         rows.append([name, *(cell for pair in marked(out / f"answers-{number}.jsonl") for cell in pair)])
-    counts = len(sets[0][1]), len(sets[2][1])
-    to.write_text(page(counts, rows, seconds, "python -m bench.own --corpus CORPUS"), encoding="utf-8")
+    text = page((len(learned), len(held)), rows, seconds, "python -m bench.own --corpus CORPUS")
+    to.write_text(text, encoding="utf-8")
     sys.stdout.write(f"{to}\n")
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from alm.adapters import ABOUT, HEARING, LORA, LORA_CONFIG, TRAINED_ON, read_about, read_trained_on, read_weights
 from alm.configuration import AlmConfig
 from alm.errors import CheckpointError, ConfigError
-from training.atomic import write_json
+from training.atomic import write_json, write_lines
 
 WEIGHTS_DEPEND_ON = (
     "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "tag_labels", "tag_hidden",
@@ -50,7 +50,7 @@ def average(first: Path, second: Path, share: float, out: Path) -> None:
     if about["lora"]:
         shutil.copyfile(second / LORA_CONFIG, out / LORA_CONFIG)
     if heard := read_trained_on(first) | read_trained_on(second):
-        (out / TRAINED_ON).write_text("\n".join(sorted(heard)) + "\n", encoding="utf-8")
+        write_lines(out / TRAINED_ON, sorted(heard))
     about["training"]["average"] = {"share": share, "sha256_of_the_first": digest.hexdigest()}
     write_json(out / ABOUT, about)  # last: it marks the folder as an adapter
 

@@ -12,7 +12,7 @@ from typing import Any
 from alm.adapters import TRAINED_ON, merged, read_trained_on, save_adapter
 from alm.errors import CheckpointError
 from training import checkpoint
-from training.atomic import is_whole, whole_file, write_json
+from training.atomic import is_whole, write_json, write_lines
 from training.config import DataConfig, RunConfig
 from training.run import START, Run, recordings
 from training.stretches import file_of
@@ -89,8 +89,7 @@ def write_trained_on(data: DataConfig, adapter: Path, folder: Path) -> int:
     """
     named = {file_of(one) for group in recordings(data, ("train",)) for one in group}
     found = sorted(read_trained_on(folder) | {file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()})
-    with whole_file(adapter / TRAINED_ON) as place:
-        place.write_text("".join(f"{digest}\n" for digest in found), encoding="utf-8")
+    write_lines(adapter / TRAINED_ON, found)
     return len(found)
 
 

@@ -49,7 +49,8 @@ def in_mix(rows: Sequence[Row], stage: StageConfig) -> int:
 
 
 def _tasks(rows: Sequence[Row]) -> str:
-    return ", ".join(by_task(rows)) or "none"
+    cached = "what counts is of split train with cached recordings; make these first (`python -m training features`)"
+    return ", ".join(by_task(rows)) or f"none: {cached}"
 
 
 def _bundles(

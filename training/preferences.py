@@ -23,6 +23,7 @@ from alm.messages import from_row
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
 from data_prep.records import Record
+from training.atomic import write_lines
 from training.groups import set_trainable
 from training.objective import rng_for
 
@@ -168,5 +169,5 @@ def prefer_adapter(adapter: Path, pairs: Sequence[Preference], settings: PreferS
     save_adapter(assistant.model, out / "adapter", {**about, "preferences": {**asdict(settings), "log": figures}})
     heard = {file_sha256(Path(a))[:HASH_DIGITS] for a in {a for p in pairs for a in p.audios}}
     known = read_trained_on(adapter) | heard
-    (out / "adapter" / TRAINED_ON).write_text("".join(f"{d}\n" for d in sorted(known)), encoding="utf-8")
+    write_lines(out / "adapter" / TRAINED_ON, sorted(known))
     return figures[-1]

@@ -221,7 +221,7 @@ class Run:
         """Sounds and transcripts for the evidence text, made once a run."""
         file, file_of_scores, model = self.folder / "sounds.json", self.folder / "scores.safetensors", self.parts[0]
         wanted = any(s.kind == "language" and s.evidence.told > 0 for s in self.config.stages)
-        if wanted and not file_of_scores.is_file() and model.model.hearing.tag_head is not None:
+        if wanted and self.rows and not file_of_scores.is_file() and model.model.hearing.tag_head is not None:
             found = self._hear_sounds(model)
             save_sounds(file, {path: sounds for path, (sounds, _) in found.items()})
             save_scores(file_of_scores, {path: scores for path, (_, scores) in found.items()})
@@ -307,13 +307,7 @@ class Run:
         """The loss of a stage."""
         model, processor = self.parts
         if stage.kind == "language":
-            rows = self.rows_of(stage)
-            if not any(r.split == "train" for r in rows):
-                raise ConfigError(
-                    f"stage {stage.name}: none of {len(rows)} rows is to train on. `split` must be train, and their "
-                    "recordings must be cached: make features first (`python -m training features`)"
-                )
-            collator = self.collator(self.knowledge(), self.config.hears_anew(stage))
+            rows, collator = self.rows_of(stage), self.collator(self.knowledge(), self.config.hears_anew(stage))
             return LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
         told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
         captions = sorted({s.caption for s in told})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from safetensors.torch import save_file
 
-from alm.adapters import TRAINED_ON, load_adapter, read_about
+from alm.adapters import TRAINED_ON, load_adapter, read_about, read_trained_on
 from alm.errors import ConfigError
 from training import checkpoint
-from training.atomic import whole_file, write_json
+from training.atomic import whole_file, write_json, write_lines
 from training.groups import learned_state
 from training.run import START, Run
 
@@ -38,6 +37,5 @@ def start_from(run: Run, adapter: Path, stage: str | None = None) -> None:
     for one in before:
         figures = known.get("stages", {}).get(one.name, {})
         checkpoint.save_weights(run.folder, one.name, model, {}, {**figures, "from": "adapter"})
-    if (adapter / TRAINED_ON).is_file():
-        shutil.copyfile(adapter / TRAINED_ON, run.folder / TRAINED_ON)
+    write_lines(run.folder / TRAINED_ON, sorted(read_trained_on(adapter)))
     write_json(run.folder / "labels.json", labels)  # last: it marks the folder as a run
