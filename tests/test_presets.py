@@ -65,3 +65,11 @@ def test_tiny_mix_is_tiny_but_for_its_adapter() -> None:
     mix, tiny = presets.load_preset("tiny-mix"), presets.load_preset("tiny")
     assert replace(mix, name=tiny.name, description=tiny.description) == tiny
     assert mix.adapter is not None and mix.adapter != tiny.adapter
+
+
+def test_an_adapter_is_named_by_its_folder_or_by_its_preset(tmp_path: Path) -> None:
+    assert presets.adapter_folder(str(tmp_path)) == tmp_path
+    assert presets.adapter_folder("tiny-mix") == presets.load_preset("tiny-mix").adapter
+    for nothing in (OWN[0], "tiny-mixed", str(tmp_path / "gone")):
+        with pytest.raises(PresetError, match=f"{nothing} is no folder of an adapter.*tiny, tiny-mix"):
+            presets.adapter_folder(nothing)

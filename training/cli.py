@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from alm.errors import AlmError, ConfigError
+from alm.presets import adapter_folder
 
 CONFIG_ENDINGS = (".yaml", ".yml", ".json")
 
@@ -138,7 +139,11 @@ def run(
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of bars, on a terminal too.")] = False,
     start: Annotated[
-        Path | None, typer.Option(help="Go on from this adapter, with the first stage or with --stage.")
+        str | None,
+        typer.Option(
+            metavar="ADAPTER",
+            help="Go on from this adapter, a folder or a preset's name, with the first stage or with --stage.",
+        ),
     ] = None,
     out: OutOption = None,
 ) -> None:
@@ -157,6 +162,7 @@ def run(
     from training.starting import start_from
     from training.watching import watchers
 
+    begin = adapter_folder(start) if start is not None else None
     folder, processes = out or Path(settings.out), join(settings.device)
     if (folder / "log.jsonl").is_file() and not (resume or dry_run):
         raise typer.BadParameter(f"{folder} holds a run; add --resume to go on, or give another --out")
@@ -166,9 +172,9 @@ def run(
     bar, listeners = watchers(settings.curves, folder, shown) if processes.main else (None, [])
     say = bar.say if bar is not None else _say
     session = Run(settings, folder, say if processes.main else _silent, processes, tuple(listeners))
-    if start is not None and not (resume or dry_run):
+    if begin is not None and not (resume or dry_run):
         if processes.main:
-            start_from(session, start, stage)
+            start_from(session, begin, stage)
         processes.wait()
     if dry_run:
         from training.estimate import describe
@@ -204,7 +210,7 @@ def export(
 
 @app.command()
 def average(
-    first: Annotated[Path, typer.Argument(help="Folder of an adapter.", exists=True, file_okay=False)],
+    first: Annotated[str, typer.Argument(metavar="ADAPTER", help="Folder of an adapter, or a preset's name.")],
     second: Annotated[
         Path, typer.Argument(help="Folder of a later one of the same training.", exists=True, file_okay=False)
     ],
@@ -214,14 +220,16 @@ def average(
     """Write the mean of two adapters."""
     from training.average import average as write_average
 
-    write_average(first, second, share, out)
+    write_average(adapter_folder(first), second, share, out)
     _say(f"{out}: {share:g} of {second}, {1 - share:g} of {first}")
 
 
 @app.command()
 def prefer(
     records: Annotated[list[Path], typer.Argument(help="Record files: questions with options, or of yes and no.")],
-    adapter: Annotated[Path, typer.Option(help="Adapter to go on from.", exists=True, file_okay=False)],
+    adapter: Annotated[
+        str, typer.Option(metavar="ADAPTER", help="Adapter to go on from: a folder, or a preset's name.")
+    ],
     out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
     steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
     batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
@@ -236,7 +244,7 @@ def prefer(
         raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
     pairs = preferences(r for file in records for r in read_records(file))
     _say(f"{len(pairs)} pairs of a right and a wrong answer")
-    last = prefer_adapter(adapter, pairs, PreferSettings(steps, batch, lr, beta), out)
+    last = prefer_adapter(adapter_folder(adapter), pairs, PreferSettings(steps, batch, lr, beta), out)
     _say(f"{out / 'adapter'}: right over wrong in {float(last['rewards/accuracies']):.0%} of the last pairs")
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from alm.adapters import ABOUT, load_adapter, read_about
 from alm.errors import ConfigError
+from alm.presets import adapter_folder
 from training.config import RunConfig
 from training.groups import narrow_frozen
 from training.knowledge import opinion_of
@@ -40,17 +41,19 @@ class Said:
 
 
 def named_adapter(text: str) -> tuple[str, Path]:
-    """The name and the folder of `NAME=FOLDER`.
+    """The name and the folder of `NAME=FOLDER`, where the folder may be a preset's name.
 
     Raises:
         ConfigError: it is something else, or the folder holds no adapter.
+        PresetError: neither a folder nor a preset has that name.
     """
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise ConfigError(f"{text!r} is not NAME=FOLDER")
-    if not (Path(folder) / ABOUT).is_file():
+    path = adapter_folder(folder)
+    if not (path / ABOUT).is_file():
         raise ConfigError(f"{folder} holds no adapter ({ABOUT}); make one with `python -m training export`")
-    return name, Path(folder)
+    return name, path
 
 
 def rows_of(config: RunConfig, tasks: Sequence[str], most: int, say: Callable[[str], None]) -> list[Row]:

@@ -57,3 +57,18 @@ def load_preset(name: str) -> Preset:
         return Preset(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise PresetError(f"{path.name} of preset {name!r} is damaged ({error}); reinstall the package") from error
+
+
+def adapter_folder(named: str) -> Path:
+    """Folder of an adapter, by its path or by the name of the preset that it ships with.
+
+    Raises:
+        PresetError: it is neither.
+    """
+    path = Path(named)
+    if path.is_dir():
+        return path
+    shipped = {n: a for n in names() if (a := load_preset(n).adapter) is not None}
+    if named in shipped:
+        return shipped[named]
+    raise PresetError(f"{named} is no folder of an adapter; presets with an adapter are: {', '.join(shipped)}")
