@@ -220,6 +220,10 @@ class AlignObjective:
         with evaluating(self.model):
             return evaluate(self, self.dev)
 
+    @property
+    def scored(self) -> bool:
+        return bool(self.dev)
+
     def samples(self, count: int) -> list[dict[str, Any]]:
         return []
 
@@ -251,7 +255,7 @@ def pooled_similarity(each: Tensor, classes: Tensor) -> Tensor:
 def evaluate(objective: AlignObjective, sounds: Sequence[Sound]) -> dict[str, float]:
     """Top-1, top-5 and 4-way accuracy of tokens against class texts, and the tag head's, on single sounds."""
     if not sounds:
-        return {"score": 0.0, "n": 0.0}
+        return {"n": 0.0}
     model, labels = objective.model, objective.labels
     align, tags = [], []
     for first in range(0, len(sounds), BATCH_EVAL):

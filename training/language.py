@@ -52,6 +52,13 @@ class LanguageObjective:
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
 
     @property
+    def scored(self) -> bool:
+        return any(self._learned(r.task) for r in self.dev)
+
+    def _learned(self, task: str) -> bool:
+        return not self.stage.tasks or task in self.stage.tasks
+
+    @property
     def audio_token_id(self) -> int:
         return self.model.config.audio_token_id
 
@@ -92,9 +99,8 @@ class LanguageObjective:
                     self._score(rows[first : first + EVAL_BATCH], evidence, name, losses, right)
         figures = {f"loss_{k}": sum(v) / len(v) for k, v in losses.items()}
         figures |= {f"right_{k}": sum(v) / len(v) for k, v in right.items()}
-        learned = [k for k in losses if not self.stage.tasks or k.rpartition("_")[0] in self.stage.tasks]
-        means = [sum(losses[k]) / len(losses[k]) for k in learned]
-        return {**figures, "score": -sum(means) / max(1, len(means))}
+        means = [sum(v) / len(v) for k, v in losses.items() if self._learned(k.rpartition("_")[0])]
+        return {**figures, "score": -sum(means) / len(means)} if means else figures
 
     def _score(
         self,

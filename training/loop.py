@@ -238,10 +238,11 @@ class Stage:
             figures = self.processes.agreed(self.objective.validate())
             rows = self.objective.samples(self.config.samples)
         now = self.progress
-        better = now.best is None or figures["score"] > now.best
+        score = figures.get("score")
+        better = score is not None and (now.best is None or score > now.best)
         now.waited = 0 if better else now.waited + 1
         if better:
-            now.best, now.best_step = figures["score"], now.step
+            now.best, now.best_step = score, now.step
             with self.processes.main_first():
                 if self.processes.main:
                     checkpoint.save_weights(

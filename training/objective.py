@@ -13,6 +13,10 @@ class Objective(Protocol):
     """One stage's loss."""
 
     @property
+    def scored(self) -> bool:
+        """Whether there is anything to validate by; if not, figures have no `score`, and the last weights are kept."""
+
+    @property
     def extra(self) -> nn.Module:
         """Weights that serve the training alone (a temperature)."""
 
@@ -23,7 +27,7 @@ class Objective(Protocol):
         """The loss and its parts for the log."""
 
     def validate(self) -> dict[str, float]:
-        """Figures on held-out sources; `score` decides which weights are kept (higher is better)."""
+        """Figures on held-out sources; `score`, if anything was scored, decides which weights are kept (higher is better)."""
 
     def samples(self, count: int) -> list[dict[str, Any]]:
         """Answers to look at; may be empty."""

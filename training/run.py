@@ -359,6 +359,7 @@ class Run:
         with self.processes.main_first():
             objective = self.objective(stage)
         stage = getattr(objective, "stage", stage)  # with the number of its steps
+        self._check_scored(stage, objective)
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
         recompute(model, stage.gradient_checkpointing)
@@ -381,8 +382,17 @@ class Run:
             if self.processes.main:
                 checkpoint.save_weights(self.folder, stage.name, model, names, best or {})
                 draw(log.path, self.folder / "curves.png")
-        self.say(f"stage {stage.name} done, best {best}")
+        self.say(f"stage {stage.name} done, " + (f"best {best}" if best else "its last weights are kept"))
         return True
+
+    def _check_scored(self, stage: StageConfig, objective: Objective) -> None:
+        """Say so where nothing can tell better weights from worse; without that there is nothing to be patient about."""
+        if objective.scored:
+            return
+        lacking = f"stage {stage.name}: no rows of split `dev` to validate by"
+        if stage.patience:
+            raise ConfigError(f"{lacking}, and patience is {stage.patience}; give some such rows, or set patience to 0")
+        self.say(f"{lacking}; the last weights are kept")
 
     def _lora_for(self, stage: StageConfig) -> None:
         """LoRA that nobody has trained yet costs time and changes nothing: leave it out."""
