@@ -25,9 +25,16 @@ NAMES = tuple(f"{i}.wav" for i in range(6))
 class SmallRun(Run):
     """A run whose model is the small one, and whose features are made up."""
 
+    said: list[str]
+    """What it said so far."""
+
     @cached_property
     def base(self) -> Any:
         return SimpleNamespace(system="")
+
+    @cached_property
+    def labels(self) -> list[str]:
+        return list(small.LABELS)
 
     @cached_property
     def cache(self) -> FeatureCache:
@@ -80,6 +87,5 @@ def run(settings: RunConfig, **parts: Any) -> SmallRun:
     """A run that keeps what it says in `said`."""
     said: list[str] = []
     made = SmallRun(settings, Path(settings.out), said.append, **parts)
-    made.said = said  # type: ignore[attr-defined]
-    made.__dict__["labels"] = list(small.LABELS)
+    made.said = said
     return made

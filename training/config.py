@@ -333,8 +333,8 @@ class RunConfig:
     threads: int = 2
     """Threads of the processor that a process computes with."""
     precision: str = "fp32"
-    """`fp32`; `bf16`: autocast, and frozen matrices of the language model are kept in it; `auto` takes the faster one
-    of the machine that starts the run, and stays with it."""
+    """`fp32`; `bf16`: autocast, and the language model's matrices are kept in it if no stage trains them; `auto` takes
+    the faster one of the machine that starts the run, and stays with it."""
     attention: str = "sdpa"
     """Attention of the language model; on CPU the backward pass of `eager` is faster."""
     device: str = "cpu"
@@ -376,6 +376,10 @@ class RunConfig:
                     "put it before that one"
                 )
             changed = stage.name if HEARD_ANEW & set(stage.train) else changed
+
+    def trains(self, group: str) -> bool:
+        """Whether any stage trains this group."""
+        return any(group in s.train for s in self.stages)
 
     def hears_anew(self, stage: StageConfig) -> bool:
         """Whether the encoders take part in a stage, because it or one before it changes them."""

@@ -77,8 +77,10 @@ def _finished(config: RunConfig, folder: Path, stage: str | None) -> tuple[Run, 
     if chosen not in done:
         named = ", ".join(done) or "none"
         raise CheckpointError(f"{folder}: stage {chosen!r} is not finished; finished are: {named}")
-    checkpoint.load_weights(folder, chosen, run.parts[0])
-    return run, done[: done.index(chosen) + 1]
+    done = done[: done.index(chosen) + 1]
+    for name in done:  # each keeps the weights of `llm` and `encoder` only if it trained them
+        checkpoint.load_weights(folder, name, run.parts[0])
+    return run, done
 
 
 def write_trained_on(data: DataConfig, adapter: Path, folder: Path) -> int:

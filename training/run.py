@@ -363,7 +363,7 @@ class Run:
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
         recompute(model, stage.gradient_checkpointing)
-        if self.config.precision == "bf16" and stage.kind == "language":
+        if self.config.precision == "bf16" and stage.kind == "language" and not self.config.trains("llm"):
             narrow_frozen(model)
         if self.processes.shards and isinstance(objective, LanguageObjective):
             check_rows(objective.train)
