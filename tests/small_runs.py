@@ -74,7 +74,7 @@ def config(folder: Path, *stages: Mapping[str, Any], **changes: Any) -> RunConfi
     full = []
     for number, stage in enumerate(stages):
         values = {"name": f"stage{number}", **common, **stage}
-        full.append({**values, "lr": {group: 0.01 for group in values["train"]}})
+        full.append({**values, "lr": dict.fromkeys(values["train"], 0.01)})
     values = {
         "preset": "tiny", "out": str(folder / "run"), "threads": 1, "stages": full,
         "lora": {"rank": 2, "alpha": 4, "dropout": 0.0, "targets": ["q_proj"]},

@@ -73,7 +73,7 @@ def test_every_field_says_what_it_means() -> None:
         ({"steps": 1, "schedule": "square"}, "schedule is 'square'"),
         ({"steps": 1, "draw": "all"}, "draw is 'all'"),
         ({"steps": 1, "final_lr": 2.0}, "final_lr is 2.0"),
-        ({"steps": 1, "batch_tokens": -1}, "must not be negative"),
+        ({"steps": 1, "batch_tokens": -1}, "batch_tokens is -1; it must be at least 0"),
         ({"steps": 1, "draw": "rows", "questions_together": 2}, "questions_together to 1"),
         ({"steps": 1, "kind": "align", "batch_seconds": 1.0}, "belong to stages of kind 'language'"),
         ({"steps": 1, "lr": {"lora": "1e-3"}}, "lr.lora must be float, not '1e-3'"),

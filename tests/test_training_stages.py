@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from alm.errors import ConfigError
 from tests import small_runs as runs
-from training import export
+from training import checkpoint, export, run
+from training.cli import app
+from training.config import StageConfig, build
+from training.loop import Stage, Stop
+from training.watching import Lines
 
 
 def _stage(folder: Path, name: str) -> dict[str, torch.Tensor]:
@@ -71,3 +80,149 @@ def test_a_language_model_that_learns_later_stays_in_float32(tmp_path: Path, lat
     assert own.go("stage0")
     kept = _llm(own.parts[0]).dtype
     assert kept == (torch.float32 if later == "llm" else torch.bfloat16)
+
+
+def test_stages_whose_names_begin_alike_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+    for name in ("answer-0000003", "answer-long-0000050"):
+        with checkpoint.whole_folder(tmp_path / "checkpoints" / name):
+            pass
+    for stage, step in (("answer", 3), ("answer-long", 50)):
+        found = checkpoint.latest(tmp_path, stage)
+        assert found is not None and found.name == f"{stage}-{step:07d}"
+
+
+def test_the_optimizer_goes_on_where_its_weights_are() -> None:
+    """The device without memory stands for a GPU."""
+    weight = torch.nn.Parameter(torch.zeros(2, device="meta"))
+    assert checkpoint._placed("exp_avg", torch.zeros(2), weight).device.type == "meta"
+    assert checkpoint._placed("step", torch.tensor(3.0), weight).device.type == "cpu"
+
+
+def test_a_changed_configuration_is_told_or_refused(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    settings = runs.config(tmp_path, {"steps": 2}, {"steps": 2})
+    first = runs.run(settings)
+    assert first.go("stage0") and not any("now, not" in line for line in first.said)
+    longer = replace(settings, stages=tuple(replace(s, steps=3) for s in settings.stages), threads=2)
+    again = runs.run(longer)
+    assert again.go()
+    assert again.said[:2] == [
+        "stages.stage0.steps is 3 now, not 2; that stage is done and stays as it is",
+        "stages.stage1.steps is 3 now, not 2",
+    ], "control: threads are free to change"
+    with pytest.raises(ConfigError, match="holds a run with lora.rank 2, not 4"):
+        runs.run(replace(settings, lora=replace(settings.lora, rank=4))).go()
+    kept = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert kept["lora"]["rank"] == 2, "what is refused leaves the run as it was"
+
+
+def test_without_a_terminal_progress_comes_in_lines(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    lines: list[str] = []
+    own = runs.run(
+        runs.config(tmp_path, {"steps": 12, "eval_every_steps": 6, "samples": 1}), listeners=(Lines(lines.append, 0.0),)
+    )
+    assert own.go()
+    told = [line for line in lines if "of 12: loss" in line]
+    assert [line.split(":")[0] for line in told] == ["stage0, step 10 of 12", "stage0, step 12 of 12"]
+    assert [line.split(",")[1] for line in lines if "validation: score" in line] == [" step 6", " step 12"]
+    assert sum("wanted: a " in line for line in lines) == 2
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    rates = [row["lr_lora"] for row in rows if "lr_lora" in row]
+    assert 0.001 <= rates[1] < rates[0] <= 0.01, "rates, not parts of the peak"
+
+
+def test_patience_ends_a_stage_and_says_so(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    settings = runs.config(tmp_path, {"steps": 40, "patience": 1, "eval_every_steps": 1, "schedule": "constant"})
+    settings = replace(settings, stages=(replace(settings.stages[0], lr={"aligner": 1.0, "lora": 1.0}),))
+    own = runs.run(settings)
+    assert own.go()
+    ended = [line for line in own.said if "validations got no better" in line]
+    assert len(ended) == 1 and int(ended[0].split("after ")[1].split()[0]) < 40
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked and stop.number == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"eval_rows": -1}, "eval_rows is -1; it must be at least 0"),
+        ({"patience": -1}, "patience is -1"),
+        ({"grad_clip": -1.0}, "grad_clip is -1"),
+        ({"weight_decay": -1.0}, "weight_decay is -1"),
+        ({"evidence": {"tags": 7.0}}, "evidence: tags is 7; it must lie between 0 and 1"),
+        ({"augment": {"noise": -0.1}}, "augment: noise is -0.1"),
+        ({"lr": {"aligner": 0.1, "lora": 0.1, "entry": 0.1}}, "lr has a value for entry, which it does not train"),
+        ({"lr": {"aligner": -0.1, "lora": 0.1}}, "lr of aligner is -0.1"),
+        ({"name": "a/b"}, "stage 'a/b'"),
+        ({"name": "answer-best"}, "stage 'answer-best'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    stage = runs.config(tmp_path, {}).to_dict()["stages"][0]
+    with pytest.raises(ConfigError, match=said):
+        build(StageConfig, {**stage, **changes}, "test")
+    build(StageConfig, stage, "control")
+
+
+def test_no_limit_on_the_gradient_lets_it_through(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    moved = []
+    for clip in (0.0, 1e9):
+        own = runs.run(runs.config(tmp_path, {"grad_clip": clip}, out=str(tmp_path / str(clip))))
+        assert own.go()
+        moved.append(load_file(tmp_path / str(clip) / "stages" / "stage0" / "model.safetensors"))
+    assert all(torch.equal(moved[0][n], t) for n, t in moved[1].items())
+
+
+def test_a_configuration_is_found_behind_options(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["--out", str(tmp_path / "x"), "nowhere.yaml"])
+    assert isinstance(refused.exception, ConfigError) and "nowhere.yaml" in str(refused.exception)
+
+
+def test_the_command_resumes_or_begins_from_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts that give both always, go on where there is a run and begin from the adapter where there is none."""
+    runs.corpus(tmp_path)
+    settings = runs.config(tmp_path, {"steps": 2})
+    assert runs.run(settings).go()
+    for module in (export, run):
+        monkeypatch.setattr(module, "Run", runs.SmallRun)
+    export.write_adapter(settings, tmp_path / "run", tmp_path / "adapter")
+    (tmp_path / "own.json").write_text(json.dumps(settings.to_dict()))
+    given = [str(tmp_path / "own.json"), "--start", str(tmp_path / "adapter"), "--out", str(tmp_path / "new")]
+
+    def call(*more: str) -> Any:
+        return CliRunner().invoke(app, [*given, *more])
+
+    first = call("--resume")
+    assert first.exit_code == 0 and f"holds no run to go on with; this one begins from {tmp_path}" in first.output
+    assert (tmp_path / "new" / run.START).is_file(), "it went on from the adapter"
+    second = call("--resume")
+    assert second.exit_code == 0 and "stage stage0 was done before" in second.output and "begins" not in second.output
+    assert call().exit_code == 2, "control: without --resume nothing that is there is touched"
+
+
+def test_a_run_that_was_ended_leaves_with_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.corpus(tmp_path)
+    (tmp_path / "own.json").write_text(json.dumps(runs.config(tmp_path, {"steps": 6}).to_dict()))
+    monkeypatch.setattr(run, "Run", runs.SmallRun)
+    whole, step = Stage._step, iter(range(100))
+
+    def ended(*given: Any) -> Any:
+        if next(step) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(*given)
+
+    monkeypatch.setattr(Stage, "_step", ended)
+    first = CliRunner().invoke(app, [str(tmp_path / "own.json")])
+    assert first.exit_code == 128 + signal.SIGTERM and "go on with --resume" in first.output
+    second = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--resume"])
+    assert second.exit_code == 0 and "stage stage0 goes on from" in second.output

@@ -6,6 +6,7 @@ No generator state is kept: every random number depends on (seed, stage, step), 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,7 +80,8 @@ def _of_stage(folder: Path, stage: str) -> list[Path]:
     root = folder / "checkpoints"
     if root.is_dir():
         remove_leftovers(root)
-    return [c for c in sorted(root.glob(f"{stage}-*")) if is_whole(c)]
+    ending = re.compile(re.escape(stage) + r"-\d{7,}")
+    return [c for c in sorted(root.glob("*-*")) if ending.fullmatch(c.name) and is_whole(c)]
 
 
 def restore(checkpoint: Path, model: nn.Module, extra: nn.Module, optimizer: torch.optim.Optimizer,
@@ -99,8 +101,13 @@ def restore(checkpoint: Path, model: nn.Module, extra: nn.Module, optimizer: tor
         name, part = key.rsplit("|", 1)
         if name not in known:
             raise CheckpointError(f"{checkpoint}: optimizer state of {name!r}, which this stage does not train")
-        optimizer.state[known[name]][part] = value
+        optimizer.state[known[name]][part] = _placed(part, value, known[name])
     return Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+
+
+def _placed(part: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A part of the optimizer's state where it belongs: with its weights, but the count of steps, which stays here."""
+    return value if part == "step" else value.to(parameter.device)
 
 
 def _fitting(state: dict[str, Tensor], model: nn.Module, source: Path) -> dict[str, Tensor]:

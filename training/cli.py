@@ -25,7 +25,7 @@ class TrainGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As click's, with `run` put in front."""
         first = next((arg for arg in args if not arg.startswith("-")), "")
-        if first.endswith(CONFIG_ENDINGS) and first not in self.commands:
+        if first not in self.commands and any(arg.endswith(CONFIG_ENDINGS) for arg in args):
             args = ["run", *args]
         return list(super().parse_args(ctx, args))
 
@@ -130,7 +130,9 @@ def transcripts(config: ConfigPath) -> None:
 def run(
     config: ConfigPath,
     stage: Annotated[str | None, typer.Option(help="Run only this stage, on top of the ones that are done.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that exists.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run was ended; begin where there is none.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained, in which memory and time, and stop.")
     ] = False,
@@ -147,7 +149,10 @@ def run(
     ] = None,
     out: OutOption = None,
 ) -> None:
-    """Run the curriculum; end it with SIGTERM at any time and go on with --resume."""
+    """Run the curriculum; end it with SIGTERM or Ctrl-C at any time and go on with --resume.
+
+    A run that was ended so leaves with 128 and the signal's number (143, 130).
+    """
     from training.config import load_config
 
     settings = load_config(config)
@@ -158,21 +163,24 @@ def run(
             print(line)
         return
     from training.processes import join
-    from training.run import Run
+    from training.run import Run, is_run
     from training.starting import start_from
     from training.watching import watchers
 
     begin = adapter_folder(start) if start is not None else None
     folder, processes = out or Path(settings.out), join(settings.device)
-    if (folder / "log.jsonl").is_file() and not (resume or dry_run):
+    known = is_run(folder)
+    if known and not (resume or dry_run):
         raise typer.BadParameter(f"{folder} holds a run; add --resume to go on, or give another --out")
     if stage is not None:
         settings.stage(stage)
     shown = sys.stdout.isatty() and not (plain or dry_run)
-    bar, listeners = watchers(settings.curves, folder, shown) if processes.main else (None, [])
+    bar, listeners = watchers(settings.curves, folder, shown, _say) if processes.main else (None, [])
     say = bar.say if bar is not None else _say
     session = Run(settings, folder, say if processes.main else _silent, processes, tuple(listeners))
-    if begin is not None and not (resume or dry_run):
+    if resume and not known and processes.main:
+        say(f"{folder} holds no run to go on with; this one begins {f'from {begin}' if begin else 'anew'}")
+    if begin is not None and not (known or dry_run):
         if processes.main:
             start_from(session, begin, stage)
         processes.wait()
@@ -183,7 +191,9 @@ def run(
             _say(line)
         return
     with bar if bar is not None else contextlib.nullcontext():
-        session.go(stage)
+        done = session.go(stage)
+    if not done:
+        raise typer.Exit(128 + session.stop.number)
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,20 @@ from alm.errors import ConfigError
 from training.losses import LOSSES
 
 T = TypeVar("T")
+
+
+def _check_parts(config: Any, where: str, names: Iterable[str]) -> None:
+    """Probabilities and shares."""
+    for name in names:
+        if not 0.0 <= getattr(config, name) <= 1.0:
+            raise ConfigError(f"{where}: {name} is {getattr(config, name):g}; it must lie between 0 and 1")
+
+
+def _check_least(config: Any, where: str, least: Mapping[str, float]) -> None:
+    for name, value in least.items():
+        if not getattr(config, name) >= value:
+            raise ConfigError(f"{where}: {name} is {getattr(config, name):g}; it must be at least {value:g}")
+
 
 KINDS = ("align", "language")
 GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder", "encoder_adapter")
@@ -126,6 +141,10 @@ class AugmentConfig:
     mixup: float = 0.0
     """Weight of mixed pooled features in the tag head's loss."""
 
+    def __post_init__(self) -> None:
+        _check_parts(self, "augment", ("join", "time_mask"))
+        _check_least(self, "augment", {"noise": 0, "mixup": 0})
+
 
 @dataclass(frozen=True)
 class EvidenceConfig:
@@ -151,6 +170,10 @@ class EvidenceConfig:
     own: float = 0.45
     """Weight of the model's own tag head in the logits, beside the head that never saw the source. Many classes have
     few sources, so the latter alone is worse on training recordings than the own head is on unseen ones."""
+
+    def __post_init__(self) -> None:
+        _check_parts(self, "evidence", ("tags", "asked", "transcript", "wrong", "astray", "own"))
+        _check_least(self, "evidence", {"folds": 0, "fold_steps": 1})
 
     @property
     def told(self) -> float:
@@ -181,7 +204,7 @@ class StageConfig:
     kind: str
     """`align`: audio tokens against the language model's states of words, without the decoder; `language`: answers."""
     train: tuple[str, ...]
-    """Groups that learn: aligner, tag_head, tag_prompts, entry, lora, llm, encoder."""
+    """Groups that learn: aligner, tag_head, tag_prompts, entry, lora, llm, encoder, encoder_adapter."""
     steps: int = 0
     """Batches; 0 where `epochs` says how long."""
     epochs: float = 0.0
@@ -222,7 +245,7 @@ class StageConfig:
     weight_decay: float = 0.01
     """Of AdamW, on matrices."""
     grad_clip: float = 1.0
-    """Longest gradient."""
+    """Longest gradient; 0: any."""
     eval_every_steps: int = 100
     """Steps from one validation to the next; the last step is followed by one, too."""
     eval_rows: int = 24
@@ -257,9 +280,15 @@ class StageConfig:
                 f"stage {self.name}: a stage of kind align reads cached features and cannot train {heard[0]}; "
                 "train it in a stage of kind language"
             )
-        for name in ("batch_size", "questions_together", "eval_every_steps", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
+        where = f"stage {self.name}"
+        counts = ("batch_size", "questions_together", "eval_every_steps", "accumulate")
+        _check_least(self, where, dict.fromkeys(counts, 1))
+        _check_least(self, where, dict.fromkeys(("eval_rows", "patience", "samples", "weight_decay", "grad_clip"), 0))
+        if unused := sorted(set(self.lr) - set(self.train)):
+            raise ConfigError(f"{where}: lr has a value for {unused[0]}, which it does not train; add it to `train`")
+        if negative := [g for g, rate in self.lr.items() if rate < 0]:
+            raise ConfigError(f"{where}: lr of {negative[0]} is {self.lr[negative[0]]:g}; it must not be negative")
+        self._check_name()
         self._check_length()
         for name, allowed in (("schedule", SCHEDULES), ("draw", DRAWS)):
             if getattr(self, name) not in allowed:
@@ -273,15 +302,20 @@ class StageConfig:
                 f"stage {self.name}: draw 'rows' shows each row by itself; set questions_together to 1, or draw 'tasks'"
             )
 
+    def _check_name(self) -> None:
+        """It names folders and checkpoints, beside those of the best weights."""
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", self.name) or self.name.endswith("-best"):
+            raise ConfigError(
+                f"stage {self.name!r}: a stage is named by letters, digits, `_`, `-` and dots, and not `...-best`"
+            )
+
     def _check_length(self) -> None:
         if self.steps < 0 or self.epochs < 0 or (self.steps == 0) == (self.epochs == 0):
             raise ConfigError(
                 f"stage {self.name}: steps is {self.steps} and epochs {self.epochs:g}; one of them must be above 0, "
                 "the other left out"
             )
-        for name in ("batch_tokens", "batch_seconds", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"stage {self.name}: {name} is {getattr(self, name)}; it must not be negative")
+        _check_least(self, f"stage {self.name}", {"batch_tokens": 0, "batch_seconds": 0, "warmup_steps": 0})
         if self.kind == "align" and (self.batch_tokens or self.batch_seconds or self.records):
             raise ConfigError(
                 f"stage {self.name}: batch_tokens, batch_seconds and records belong to stages of kind 'language'; "

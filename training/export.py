@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 
 from alm.adapters import TRAINED_ON, merged, read_trained_on, save_adapter
 from alm.errors import CheckpointError
+from data_prep.shards import ShardStream, read_index
 from training import checkpoint
 from training.atomic import is_whole, write_json, write_lines
 from training.config import DataConfig, RunConfig
 from training.run import START, Run, recordings
 from training.stretches import file_of
 
-LARGEST_BYTES = 40 * 2**20
 HASH_DIGITS = 16
 MERGED = "alm_training.json"
 """What the training of a merged checkpoint was."""
@@ -32,8 +33,7 @@ def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | N
     """Export the weights after a stage (the last finished one); gives the adapter's size in bytes.
 
     Raises:
-        CheckpointError: the run has no such finished stage, it trained what an adapter does not hold, or the adapter is
-            larger than 40 MiB.
+        CheckpointError: the run has no such finished stage, or it trained what an adapter does not hold.
     """
     run, done = _finished(config, folder, stage)
     held = {"encoder"} if any(e.tune != "frozen" for e in run.parts[0].config.encoder_configs.values()) else set()
@@ -41,12 +41,7 @@ def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | N
         if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS and g not in held]:
             raise CheckpointError(f"stage {name} trained {lost[0]}, which no adapter holds; export with --merge")
     write_trained_on(config.data, adapter, folder)
-    size = save_adapter(run.parts[0], adapter, summary(config, folder, done))
-    if size > LARGEST_BYTES:
-        raise CheckpointError(
-            f"{adapter} is {size / 2**20:.1f} MiB; the limit is 40. Use a smaller lora.rank or aligner"
-        )
-    return size
+    return save_adapter(run.parts[0], adapter, summary(config, folder, done))
 
 
 def write_merged(config: RunConfig, folder: Path, out: Path, stage: str | None = None) -> int:
@@ -87,12 +82,20 @@ def write_trained_on(data: DataConfig, adapter: Path, folder: Path) -> int:
     """List the recordings trained on by the first 16 hex digits of their files' SHA-256; gives their number.
 
     Those of the adapter that the run in `folder` went on from are among them. An evaluation tells by it which of its
-    recordings the model has seen.
+    recordings the model has seen. Those of shards are hashed as the shards hold them, which is the file as it was where
+    they were built with `audio: stored`.
     """
     named = {file_of(one) for group in recordings(data, ("train",)) for one in group}
-    found = sorted(read_trained_on(folder) | {file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()})
+    digests = {file_sha256(p)[:HASH_DIGITS] for p in named if p.is_file()} | _of_shards(data.shards)
+    found = sorted(read_trained_on(folder) | digests)
     write_lines(adapter / TRAINED_ON, found)
     return len(found)
+
+
+def _of_shards(folders: Sequence[str]) -> set[str]:
+    trained = [Path(f) for f in folders if "train" in read_index(Path(f)).splits]
+    items = (item for folder in trained for item in ShardStream(folder, "train"))
+    return {hashlib.sha256(member).hexdigest()[:HASH_DIGITS] for item in items for member in item.audios}
 
 
 def file_sha256(path: Path) -> str:

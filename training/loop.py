@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ from training.placing import batches, moved
 from training.processes import Processes
 
 LOG_EVERY = 10
+SUMS = ("tokens",)
+"""Parts of a step's figures that add up over the pieces of a batch."""
 
 
 class TrainingError(AlmError):
@@ -34,14 +37,22 @@ class TrainingError(AlmError):
 
 @dataclass
 class Stop:
-    """Set by SIGTERM or SIGINT: save and end."""
+    """Set by SIGTERM or SIGINT: save and end. A second one ends at once, and what was not saved is lost."""
 
-    asked: bool = False
+    number: int = 0
+    """The signal that asked."""
+
+    @property
+    def asked(self) -> bool:
+        return self.number > 0
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
-        def ask(_number: int, _frame: Any) -> None:
-            self.asked = True
+        def ask(number: int, _frame: Any) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.number = number
+            os.write(2, b"stops after this step; a second signal ends at once, without saving\n")
 
         old = {s: signal.signal(s, ask) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -151,7 +162,7 @@ class Stage:
 
     def _steps(self, stop: Stop) -> bool:
         window: dict[str, float] = {}
-        began, first = time.monotonic(), self.progress.step
+        began, paused, first = time.monotonic(), 0.0, self.progress.step
         coming = batches(self.objective.batch, first, self.config.steps, self.workers)
         for step, batch in enumerate(coming, start=first):
             parts = self._step(step, moved(batch, self.device))
@@ -159,20 +170,20 @@ class Stage:
             self.log.step(self.config, self.progress.step, parts["loss"])
             for key, value in parts.items():
                 window[key] = window.get(key, 0.0) + value
-            if self.progress.step % LOG_EVERY == 0:
+            if self.progress.step % LOG_EVERY == 0 or self.progress.step == self.config.steps:
                 count = self.progress.step - first
-                per_step = (time.monotonic() - began) / count
                 self.log.write(
                     stage=self.config.name,
                     step=self.progress.step,
-                    lr=rate(step, self.config),
-                    step_seconds=per_step,
+                    step_seconds=(time.monotonic() - began - paused) / count,
+                    **self._rates(),
                     **{k: v / count for k, v in window.items()},
                 )
-                window, began, first = {}, time.monotonic(), self.progress.step
+                window, began, paused, first = {}, time.monotonic(), 0.0, self.progress.step
             if self.progress.step % self.config.eval_every_steps == 0 or self.progress.step == self.config.steps:
+                stands = time.monotonic()
                 self._validate()
-                began = time.monotonic()
+                paused += time.monotonic() - stands
                 if 0 < self.config.patience <= self.progress.waited:
                     break
             ended, due = self._asked(stop)
@@ -182,6 +193,10 @@ class Stage:
                 return False
         return True
 
+    def _rates(self) -> dict[str, float]:
+        """The learning rate of each group in the last step."""
+        return {f"lr_{g['name']}": float(g["lr"]) for g in self.optimizer.param_groups}
+
     def _step(self, step: int, batch: Any) -> dict[str, float]:
         torch.manual_seed(seed_for(self.seed, self.config.name, step))
         for group in self.optimizer.param_groups:
@@ -189,10 +204,10 @@ class Stage:
         parts: dict[str, float] = {}
         for piece, share in pieces(self.objective, batch, self.config.accumulate):
             for name, value in self._backward(step, piece, share).items():
-                parts[name] = parts.get(name, 0.0) + share * value
+                parts[name] = parts.get(name, 0.0) + (value if name in SUMS else share * value)
         every = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.processes.add_gradients(every)
-        norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip))
+        norm = float(torch.nn.utils.clip_grad_norm_(every, self.config.grad_clip or math.inf))
         if not math.isfinite(norm):
             raise TrainingError(
                 f"stage {self.config.name}, step {step}: the loss is {parts['loss']:g}, but its gradient is {norm}; "
@@ -213,12 +228,12 @@ class Stage:
         return {"loss": value, **parts}
 
     def _added_up(self, loss: Tensor, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
-        """The loss of all processes together, and the mean of what it is made of."""
+        """The loss of all processes together, and the mean (of tokens the sum) of what it is made of."""
         if self.processes.world == 1:
             return float(loss.detach()), parts
         own = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=loss.device)
         value, *sums = self.processes.add(own).tolist()
-        return value, {k: s / self.processes.world for k, s in zip(parts, sums, strict=True)}
+        return value, {k: s if k in SUMS else s / self.processes.world for k, s in zip(parts, sums, strict=True)}
 
     def _asked(self, stop: Stop) -> tuple[bool, bool]:
         """Whether any process was asked to stop, and whether a checkpoint is due: all of them must do the same."""

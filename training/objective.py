@@ -27,7 +27,7 @@ class Objective(Protocol):
         """The loss and its parts for the log."""
 
     def validate(self) -> dict[str, float]:
-        """Figures on held-out sources; `score`, if anything was scored, decides which weights are kept (higher is better)."""
+        """Figures on held-out sources; `score` decides which weights are kept (higher is better), if it is there."""
 
     def samples(self, count: int) -> list[dict[str, Any]]:
         """Answers to look at; may be empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ from training.pairs import PairObjective
 from training.precision import settled
 from training.processes import Processes
 from training.recomputing import recompute
+from training.resuming import CONFIG, told_changes
 from training.rows import Collator, Knowledge, Row, load_rows, rows_of
 from training.sharding import check, check_rows, shard
 from training.sounds import Sound, read_classes, read_clips, read_scenes, tag_labels, thinned
@@ -68,10 +69,17 @@ from training.stretches import Recording, file_named, recordings_of
 
 Say = Callable[[str], None]
 CALIBRATION_TEXTS = 128
+LABELS = "labels.json"
+"""The classes of a run; the first file that it writes and needs."""
 START = "start.json"
 """In the folder of a run that went on from an adapter: what the training of that was."""
 RARE = -4.5
 """First bias of the tag head: a class is heard in one clip of a hundred."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has begun in this folder."""
+    return (folder / LABELS).is_file()
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
@@ -83,9 +91,12 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern)
-        own = sorted(path.parent.glob(path.name))
+        own = [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         if not own:
-            raise ConfigError(f"data: {pattern} names no file; run `alm data rows` first")
+            raise ConfigError(
+                f"data: {pattern} names no file (paths count from {Path.cwd()}); `alm data convert` writes record "
+                "files of your own rows, `alm data make` those of a corpus"
+            )
         found += own
     return found
 
@@ -112,6 +123,7 @@ class Run:
     say: Say = print
     processes: Processes = Processes()  # noqa: RUF009 - frozen
     listeners: tuple[Listener, ...] = ()
+    stop: Stop = field(default_factory=Stop)
 
     def __post_init__(self) -> None:
         if self.processes.device:
@@ -148,7 +160,7 @@ class Run:
     @cached_property
     def labels(self) -> list[str]:
         """Tag classes; fixed by the first start of the run."""
-        file = self.folder / "labels.json"
+        file = self.folder / LABELS
         if file.is_file():
             kept: list[str] = json.loads(file.read_text(encoding="utf-8"))
             return kept
@@ -331,20 +343,22 @@ class Run:
         """Every stage that is not done yet, in order; with `only`, no further than that one. False when asked to stop.
 
         Raises:
-            ConfigError: a stage before `only` is not done.
+            ConfigError: a stage before `only` is not done, or the folder holds a run of another configuration.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(self.config.threads)
         with self.processes.main_first():
             if self.processes.main:
-                write_json(self.folder / "config.json", self.config.to_dict())
+                for change in told_changes(self.folder, self.config):
+                    self.say(change)
+                write_json(self.folder / CONFIG, self.config.to_dict())
             _ = self.parts
         stages = self.config.stages if only is None else self.config.stages[: self._place(only) + 1]
-        with Stop().listening() as stop:
+        with self.stop.listening():
             for stage in stages:
                 if only not in (None, stage.name) and not is_whole(self.folder / "stages" / stage.name):
                     raise ConfigError(f"stage {stage.name} comes before {only} and is not done; run it first")
-                if not self._stage(stage, stop):
+                if not self._stage(stage):
                     self.say(f"stopped in stage {stage.name}; go on with --resume")
                     return False
         return True
@@ -352,9 +366,10 @@ class Run:
     def _place(self, name: str) -> int:
         return self.config.stages.index(self.config.stage(name))
 
-    def _stage(self, stage: StageConfig, stop: Stop) -> bool:
+    def _stage(self, stage: StageConfig) -> bool:
         model = self.parts[0]
         if checkpoint.load_weights(self.folder, stage.name, model) is not None:
+            self.say(f"stage {stage.name} was done before")
             return True
         with self.processes.main_first():
             objective = self.objective(stage)
@@ -375,8 +390,12 @@ class Run:
             self.config.save_every_minutes * 60.0, self.config.precision == "bf16", self.config.device,
             self.config.workers, self.processes,
         )  # fmt: skip
-        if not running.run(stop):
+        if (begun := checkpoint.latest(self.folder, stage.name)) is not None:
+            self.say(f"stage {stage.name} goes on from {begun}")
+        if not running.run(self.stop):
             return False
+        if (ended := running.progress.step) < stage.steps:
+            self.say(f"stage {stage.name} ends after {ended} of {stage.steps} steps: validations got no better")
         best = checkpoint.load_weights(self.folder, f"{stage.name}-best", model)
         with self.processes.main_first():
             if self.processes.main:
@@ -386,7 +405,7 @@ class Run:
         return True
 
     def _check_scored(self, stage: StageConfig, objective: Objective) -> None:
-        """Say so where nothing can tell better weights from worse; without that there is nothing to be patient about."""
+        """Say so where nothing can tell better weights from worse; patience would have nothing to go by."""
         if objective.scored:
             return
         lacking = f"stage {stage.name}: no rows of split `dev` to validate by"

@@ -11,7 +11,7 @@ from alm.errors import ConfigError
 from training import checkpoint
 from training.atomic import whole_file, write_json, write_lines
 from training.groups import learned_state
-from training.run import START, Run
+from training.run import LABELS, START, Run, is_run
 
 
 def start_from(run: Run, adapter: Path, stage: str | None = None) -> None:
@@ -23,8 +23,8 @@ def start_from(run: Run, adapter: Path, stage: str | None = None) -> None:
         ConfigError: the folder holds a run.
         CheckpointError: the adapter is damaged, or of another model or other base weights.
     """
-    if (run.folder / "labels.json").is_file():
-        raise ConfigError(f"{run.folder} holds a run; give another --out")
+    if is_run(run.folder):
+        raise ConfigError(f"{run.folder} holds a run; add --resume to go on, or give another --out")
     before = run.config.stages[: run.config.stages.index(run.config.stage(stage))] if stage else ()
     labels = read_about(adapter)["model"]["tag_labels"]
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -38,4 +38,4 @@ def start_from(run: Run, adapter: Path, stage: str | None = None) -> None:
         figures = known.get("stages", {}).get(one.name, {})
         checkpoint.save_weights(run.folder, one.name, model, {}, {**figures, "from": "adapter"})
     write_lines(run.folder / TRAINED_ON, sorted(read_trained_on(adapter)))
-    write_json(run.folder / "labels.json", labels)  # last: it marks the folder as a run
+    write_json(run.folder / LABELS, labels)  # last: it marks the folder as a run

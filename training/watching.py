@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from alm.errors import ConfigError
 
 SHOWN = ("score", "top1", "four_way", "tags_top1")
 """Figures of a validation that fit into a line."""
+EVERY_SECONDS = 15.0
+"""A line of a stage comes at most so often."""
 
 
 class Bar:
@@ -41,11 +44,40 @@ class Bar:
         self.progress.update(self.bars[stage], completed=done, loss=f"loss {loss:.4f}")
 
     def line(self, row: Mapping[str, Any]) -> None:
-        if row.get("validation"):
-            figures = ", ".join(f"{k} {row[k]:.3f}" for k in SHOWN if k in row)
-            self.say(f"{row['stage']}, step {row['step']}: {figures}")
+        if (validation := _validation(row)) is not None:
+            self.say(validation)
         for answer in row.get("samples", ()):
             self.say(_told(answer))
+
+
+class Lines:
+    """The same in lines, for a file or another program: how far a stage is, every so many seconds."""
+
+    def __init__(self, say: Callable[[str], None], every_seconds: float = EVERY_SECONDS) -> None:
+        self.say, self.every = say, every_seconds
+        self.steps, self.last = 0, 0.0
+
+    def step(self, stage: str, done: int, steps: int, loss: float) -> None:
+        self.steps = steps
+
+    def line(self, row: Mapping[str, Any]) -> None:
+        if (validation := _validation(row)) is not None:
+            self.say(validation)
+        elif "loss" in row and (time.monotonic() - self.last >= self.every or row["step"] == self.steps):
+            self.last, left = time.monotonic(), (self.steps - row["step"]) * row["step_seconds"]
+            self.say(
+                f"{row['stage']}, step {row['step']} of {self.steps}: loss {row['loss']:.4f}, "
+                f"{row['step_seconds']:.2f} s a step, {left / 60:.0f} min left"
+            )
+        for answer in row.get("samples", ()):
+            self.say(_told(answer))
+
+
+def _validation(row: Mapping[str, Any]) -> str | None:
+    if not row.get("validation"):
+        return None
+    figures = ", ".join(f"{k} {row[k]:.3f}" for k in SHOWN if k in row)
+    return f"{row['stage']}, step {row['step']}, validation: {figures or 'nothing to score'}"
 
 
 def _told(answer: Mapping[str, Any]) -> str:
@@ -85,10 +117,12 @@ class Curves:
         return self.writers[stage]
 
 
-def watchers(curves: str, folder: Path, shown: bool) -> tuple[Bar | None, list[Bar | Curves]]:
-    """The listeners of a run, and the bar among them if a terminal is there to show it."""
+def watchers(
+    curves: str, folder: Path, shown: bool, say: Callable[[str], None]
+) -> tuple[Bar | None, list[Bar | Lines | Curves]]:
+    """The listeners of a run, and the bar among them if a terminal is there to show it; else `say` gets lines."""
     bar = Bar() if shown else None
-    listeners: list[Bar | Curves] = [] if bar is None else [bar]
+    listeners: list[Bar | Lines | Curves] = [Lines(say) if bar is None else bar]
     if curves == "tensorboard":
         listeners.append(Curves(folder / "tensorboard"))
     return bar, listeners
