@@ -158,7 +158,17 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
     """Copy tensors into a module whose keys and shapes they match one to one.
 
     Raises:
-        WeightsError: keys are missing or unexpected, or a shape differs; nothing was copied then.
+        WeightsError: as `check_exactly`; nothing was copied then.
+    """
+    check_exactly(module, tensors, source)
+    module.load_state_dict(dict(tensors), strict=True)
+
+
+def check_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Names and shapes of a module are those of the tensors, one to one.
+
+    Raises:
+        WeightsError: keys are missing or unexpected, or a shape differs.
     """
     wanted = module.state_dict()
     problems = [f"missing {k}" for k in _shown(wanted.keys() - tensors.keys())]
@@ -173,7 +183,6 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) 
             f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. "
             "Give the configuration that belongs to these weights, or convert them anew"
         )
-    module.load_state_dict(dict(tensors), strict=True)
 
 
 def _shown(keys: Iterable[str]) -> list[str]:

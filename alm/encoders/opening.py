@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alm.encoders.checkpoints import open_checkpoint
 from alm.encoders.families import MODEL_TYPES, family
 from alm.encoders.families.aisfx import AisfxHeads
 from alm.encoders.family import Checkpoint, Read
+from alm.encoders.fitting import check_fit
 from alm.errors import ConfigError, WeightsError
 
 _REMEDY = "run `alm weights`"
@@ -52,8 +54,12 @@ def convert(source: str | Path, folder: Path, name: str = "", size: str = "") ->
 
 
 def checkpoint_config(name: str, folder: str | Path) -> dict[str, Any]:
-    """The configuration that `build` needs for the weights of a folder."""
-    return _read(name, open_checkpoint(folder)).config
+    """The configuration that `build` needs for the weights of a folder.
+
+    Raises:
+        ConfigError, WeightsError: as `open_encoder`; no encoder was made.
+    """
+    return _checked(open_checkpoint(folder), name, "").config
 
 
 def load(name: str, folder: str | Path) -> AudioEncoder:
@@ -72,9 +78,11 @@ def load_heads(folder: Path) -> AisfxHeads:
         libraries: dict[str, int] = json.loads(path.read_text("utf-8"))["libraries"]
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: no usable aisfx configuration ({error}); {_REMEDY}") from error
-    heads = AisfxHeads(libraries)
     file = Path(folder) / "heads.safetensors"
-    load_exactly(heads, open_checkpoint(file).tensors, str(file))
+    tensors = open_checkpoint(file).tensors
+    check_fit(lambda: AisfxHeads(libraries), {"libraries": list(libraries)}, tensors, str(file))
+    heads = AisfxHeads(libraries)
+    load_exactly(heads, tensors, str(file))
     return heads.eval().requires_grad_(False)
 
 
@@ -82,11 +90,18 @@ def _opened(source: str | Path, name: str, size: str) -> tuple[AudioEncoder, dic
     """An encoder and the configuration that it was built with."""
     checkpoint = open_checkpoint(source)
     chosen = name or _named(checkpoint)
-    read = _read(chosen, checkpoint)
-    config = {**read.config, **_size(chosen, size)}
-    encoder = family(chosen).build(config)
+    read = _checked(checkpoint, chosen, size)
+    encoder = family(chosen).build(read.config)
     load_exactly(encoder, read.tensors, checkpoint.path)
-    return encoder.float().eval().requires_grad_(False), config
+    return encoder.float().eval().requires_grad_(False), read.config
+
+
+def _checked(checkpoint: Checkpoint, name: str, size: str) -> Read:
+    """What the checkpoint says, after names and shapes were compared; no memory was taken for an encoder yet."""
+    read = _read(name, checkpoint)
+    config = {**read.config, **_size(name, size)}
+    check_fit(lambda: family(name).build(config), config, read.tensors, checkpoint.path)
+    return replace(read, config=config)
 
 
 def _read(name: str, checkpoint: Checkpoint) -> Read:

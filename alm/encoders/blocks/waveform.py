@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_bidirectional_mask
 
 from alm.encoders.base import AudioEncoder, EncoderOutput
+from alm.encoders.blocks.reading import block_count
 from alm.encoders.family import Checkpoint, Read
 from alm.encoders.front_ends import RawFrontEnd
 from alm.errors import ConfigError, WeightsError
@@ -222,7 +223,7 @@ def _shapes(kept: Mapping[str, Tensor]) -> dict[str, Any]:
     positions = kept["encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
     return {
         "dim": dim,
-        "num_layers": 1 + max(int(m[1]) for name in kept if (m := re.match(r"encoder\.layers\.(\d+)\.", name))),
+        "num_layers": block_count(kept, "encoder.layers."),
         "num_heads": max(1, dim // 64),
         "ffn_dim": kept["encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0],
         "conv_dim": [weight.shape[0] for weight in convolutions],

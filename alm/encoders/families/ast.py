@@ -17,6 +17,7 @@ from transformers import ASTConfig
 from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogram_transformer import ASTModel
 
 from alm.encoders.base import AudioEncoder, EncoderOutput, config_from
+from alm.encoders.blocks.reading import block_count
 from alm.encoders.blocks.steps import by_time, check_frequency, patch_times, real_steps
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends import KaldiFrontEnd
@@ -239,7 +240,7 @@ def _shapes(kept: Mapping[str, Tensor]) -> dict[str, Any]:
     stride, frames = _grid(positions, patch)
     return {
         "dim": dim,
-        "num_layers": 1 + max(int(name.split(".")[2]) for name in kept if name.startswith("encoder.layers.")),
+        "num_layers": block_count(kept, "encoder.layers."),
         "num_heads": max(1, dim // 64),
         "ffn_dim": kept["encoder.layers.0.mlp.fc1.weight"].shape[0],
         "max_frames": frames,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -210,11 +211,12 @@ def _renamed(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 def _shapes(found: Mapping[str, Tensor], fused: bool) -> dict[str, Any]:
     blocks = [m for name in found if (m := re.fullmatch(r"layers\.(\d+)\.blocks\.(\d+)\.layernorm_before\.bias", name))]
-    stages = 1 + max(int(match[1]) for match in blocks)
+    depths = Counter(int(match[1]) for match in blocks)
+    stages = len(depths)
     tables = [found[f"layers.{i}.blocks.0.attention.self.relative_position_bias_table"] for i in range(stages)]
     return {
         "patch_dim": found["patch_embed.proj.weight"].shape[0],
-        "depths": [sum(int(match[1]) == i for match in blocks) for i in range(stages)],
+        "depths": [depths[i] for i in range(stages)],
         "num_heads": [table.shape[1] for table in tables],
         "window_patches": (round(tables[0].shape[0] ** 0.5) + 1) // 2,
         "spectrogram_side": _FOLDS * found["batch_norm.weight"].shape[0],

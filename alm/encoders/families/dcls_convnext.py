@@ -7,6 +7,7 @@ dcls, which is not needed). Time is the pictures' second axis.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -202,9 +203,9 @@ def read(checkpoint: Checkpoint) -> Read:
     if placed and "stages.0.0.dwconv.SIG" not in tensors:
         raise WeightsError(f"{checkpoint.path}: places without widths (bilinear dcls) are not supported, only Gaussian")
     found = [m for name in tensors if (m := re.fullmatch(r"stages\.(\d+)\.(\d+)\.gamma", name))]
-    stages = 1 + max(int(m[1]) for m in found)
+    depths = Counter(int(m[1]) for m in found)
     config = {
-        "depths": [sum(int(m[1]) == i for m in found) for i in range(stages)],
+        "depths": [depths[i] for i in range(len(depths))],
         "first_channels": stem.shape[0],
         "kernel_weights": kernel.shape[2] if placed else 0,
         **({} if placed else {"kernel_size": kernel.shape[-1]}),

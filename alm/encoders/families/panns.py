@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alm.encoders.base import EncoderOutput, FrontEnd, config_from
@@ -255,16 +257,20 @@ def _check_mel(filters: Tensor | None, config: PannsConfig, path: str) -> None:
     """The file carries its mel bands: they must be those that the front end will use."""
     if filters is None:
         return
-    ours = mel_filters(
-        config.sample_rate_hz, config.window_samples, config.mel_bins, config.low_hz, config.high_hz, "slaney"
-    )
-    theirs = filters.double().numpy()
-    if theirs.shape != ours.shape or abs(theirs - ours).max() > 1e-6:
+    shape = (1 + config.window_samples // 2, config.mel_bins)
+    if filters.shape != shape or not np.allclose(filters.double().numpy(), _filters(config), rtol=0.0, atol=1e-6):
         raise WeightsError(
-            f"{path}: its mel bands {theirs.shape} are not those of {config.sample_rate_hz} Hz, "
+            f"{path}: its mel bands {tuple(filters.shape)} are not those of {config.sample_rate_hz} Hz, "
             f"{config.window_samples} samples, {config.low_hz:g} to {config.high_hz:g} Hz. Only the published front "
             "ends are known; convert the file with the one that it was trained with"
         )
+
+
+def _filters(config: PannsConfig) -> NDArray[np.float64]:
+    """Mel bands `[frequencies, bins]` that the front end uses."""
+    return mel_filters(
+        config.sample_rate_hz, config.window_samples, config.mel_bins, config.low_hz, config.high_hz, "slaney"
+    )
 
 
 def build(config: Mapping[str, Any]) -> PannsAudioEncoder:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from alm.encoders.base import AudioEncoder, EncoderOutput, FrontEnd, config_from
+from alm.encoders.blocks.reading import block_count
 from alm.encoders.blocks.waves import at_least
 from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.raw import RawFrontEnd
@@ -160,7 +161,7 @@ def read(checkpoint: Checkpoint) -> Read:
     dim, patch = found["wave_to_patch.weight"].shape
     config = {
         "dim": dim,
-        "num_layers": 1 + max(int(m[1]) for name in found if (m := re.match(r"layers\.(\d+)\.", name))),
+        "num_layers": block_count(found, "layers."),
         "num_heads": max(1, dim // 64),
         "ffn_dim": found["layers.0.wi.weight"].shape[0],
         "patch_samples": patch,
