@@ -88,6 +88,32 @@ def test_views_and_parameters_are_read_by_the_inert_reader(tmp_path: Path, zippe
     assert found.keys() == state.keys() and all(torch.equal(found[k], state[k]) for k in state)
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_every_kind_of_number_is_read_as_torch_reads_it(tmp_path: Path, zipped: bool) -> None:
+    """Control: the file stays as it is when a tensor that was read is changed."""
+    path = tmp_path / "m.pt"
+    whole, part = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64), (torch.float16, torch.bfloat16)
+    kinds = (*whole, *part, torch.float32, torch.float64, torch.complex64, torch.complex128, torch.bool)
+    state = {str(kind): torch.arange(1, 8).to(kind) for kind in kinds}
+    state |= {"none": torch.empty(0), "no rows": torch.empty(0, 3), "turned": torch.arange(6.0).view(2, 3).t()}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    before, found, wanted = path.read_bytes(), open_checkpoint(path).tensors, torch.load(path, weights_only=True)
+    assert list(found) == list(wanted)
+    for name, tensor in wanted.items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+        found[name].zero_()
+    assert path.read_bytes() == before
+
+
+def test_numbers_that_stand_out_of_line_are_read(tmp_path: Path) -> None:
+    torch.save({"model": WEIGHTS}, tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt") as source, zipfile.ZipFile(tmp_path / "odd.pt", "w") as target:
+        target.writestr("x" * 3, b"123")
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    assert same(open_checkpoint(tmp_path / "odd.pt").tensors)
+
+
 @pytest.mark.parametrize("key", ["", "model", "state_dict", "model_state_dict", "anything"])
 def test_weights_are_found_where_authors_put_them(tmp_path: Path, key: str) -> None:
     torch.save({key: WEIGHTS, "step": 5} if key else WEIGHTS, tmp_path / "m.pt")

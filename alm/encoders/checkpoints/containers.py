@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from alm.encoders.checkpoints.inert import read_inert
@@ -22,6 +20,8 @@ MOST_BYTES = 24 * 2**30
 """Larger files are refused."""
 _TENSOR_KEYS = ("model", "state_dict", "model_state_dict", "teacher", "student", "net")
 """Where authors put the weights in their files, in the order of preference."""
+_MOST_SHARED, _SMALL_BYTES = 4, 64 * 2**20
+"""Tensors may share what is stored (BEATs' layers have one table), but are copied apart into an encoder."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _TABLES = ["*.json"]
 _SAFE, _PICKLED = ["*.safetensors"], ["*.bin", "*.pt", "*.pth", "*.ckpt"]
@@ -78,23 +78,21 @@ def _file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return _safetensors(path), {}
     if path.suffix == ".index":
         return read_bundle(path), {}
-    content = _unpacked(path)
+    content = read_inert(path)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: it holds a {type(content).__name__}, not a table of tensors")
     key = _tensor_key(content)
     tensors = _only_tensors(content[key] if key else content, path)
-    rest = {str(k): v for k, v in content.items() if k != key} if key else {}
-    return tensors, {k: p for k, v in rest.items() if (p := plain(v)) is not None}
+    rest = {k: v for k, v in content.items() if k != key} if key else {}
+    return tensors, plain(rest)
 
 
 def _tensor_key(content: Mapping[Any, Any]) -> str:
     """The key that the weights lie under; nothing where the table itself is the weights."""
-    held = [k for k, v in content.items() if isinstance(k, str) and _has_tensors(v)]
+    tables = {id(v): v for v in content.values() if isinstance(v, Mapping)}  # many keys may share one
+    weights = {i for i, table in tables.items() if any(isinstance(v, Tensor) for v in table.values())}
+    held = [k for k, v in content.items() if isinstance(k, str) and id(v) in weights]
     return next((k for k in _TENSOR_KEYS if k in held), held[0] if len(held) == 1 else "")
-
-
-def _has_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
 
 
 def _only_tensors(table: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -102,35 +100,16 @@ def _only_tensors(table: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     if not found:
         raise WeightsError(f"{path}: it holds no tensors")
     for name, tensor in found.items():
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if tensor.nbytes > tensor.untyped_storage().nbytes():
             raise WeightsError(f"{path}: {name} claims {tuple(tensor.shape)}, more than is stored for it")
+    claimed = sum(tensor.nbytes for tensor in found.values())
+    stored = sum({s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in found.values())}.values())
+    if claimed > max(_MOST_SHARED * stored, _SMALL_BYTES):
+        raise WeightsError(
+            f"{path}: its tensors claim {claimed} bytes and share {stored}; the limit is {_MOST_SHARED} times that. "
+            "Store each tensor by itself"
+        )
     return found
-
-
-def _unpacked(path: Path) -> Any:
-    """The content of a torch file: tensors and plain values as they are, all else as inert records."""
-    zipped = zipfile.is_zipfile(path)
-    if zipped:
-        _stored(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # the unpickler's own error types are private to it
-        try:
-            return read_inert(path)
-        except WeightsError as second:
-            raise WeightsError(f"{second} (and torch says: {_first_line(error)})") from error
-
-
-def _stored(path: Path) -> None:
-    """torch compresses nothing: a compressed entry could unfold to any size."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: it is a damaged zip ({error}); fetch it again") from error
-    total = sum(entry.file_size for entry in entries)
-    if total > path.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise WeightsError(f"{path}: entries of it are compressed or overlap, which torch never writes")
 
 
 def _first_line(error: Exception) -> str:

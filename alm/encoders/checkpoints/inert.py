@@ -1,12 +1,14 @@
-"""A reader of torch files that carry objects of other programs (fairseq, argparse, omegaconf).
+"""The reader of torch files, also of those that carry objects of other programs (fairseq, argparse, omegaconf).
 
 It walks the opcodes of the pickle and never imports or calls anything that the file names: tensors are put together
-here, tables stay tables, and any other object becomes an `Inert` record of its name, arguments and fields.
+here, tables stay tables, and any other object becomes an `Inert` record of its name, arguments and fields. torch's own
+`weights_only` reader is not used: what it may call (`bytearray`, `torch.Tensor`) takes as much memory as the file says.
 """
 
 from __future__ import annotations
 
 import io
+import mmap
 import pickletools
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,8 +21,12 @@ from torch import Tensor
 
 from alm.errors import WeightsError
 
-_MOST_PICKLE_BYTES = 256 * 2**20
-_MOST_OPCODES = 20_000_000
+_MOST_PICKLE_BYTES = 64 * 2**20
+"""Names, shapes and settings; the numbers of tensors lie outside the pickle."""
+_MOST_STEPS = 2_000_000
+"""Opcodes, and values that are copied by them: about 100 bytes of memory each."""
+_STEPS_OF_A_TENSOR = 16
+_MOST_NAME_CHARACTERS = 1000
 _DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -32,6 +38,8 @@ _DTYPES = {
     "CharStorage": torch.int8,
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -83,20 +91,42 @@ def read_inert(path: Path) -> Any:
 
 
 def _zipped(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        pickles = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: entry for entry in _stored(path, archive)}
+        pickles = [entry for name, entry in entries.items() if name.endswith("/data.pkl")]
         if len(pickles) != 1 or pickles[0].file_size > _MOST_PICKLE_BYTES:
-            raise WeightsError("a torch file has one data.pkl of at most 256 MiB")
+            raise WeightsError(f"a torch file has one data.pkl of at most {_MOST_PICKLE_BYTES >> 20} MiB")
         folder = pickles[0].filename.removesuffix("data.pkl")
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         kept: dict[str, Tensor] = {}
 
         def fetch(storage: Storage) -> Tensor:
             if storage.key not in kept:
-                data = bytearray(archive.read(f"{folder}data/{storage.key}"))
-                kept[storage.key] = torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0)
+                kept[storage.key] = _mapped(content, entries[f"{folder}data/{storage.key}"], storage.dtype)
             return kept[storage.key]
 
         return _Walk(io.BytesIO(archive.read(pickles[0])), fetch).value()
+
+
+def _stored(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """torch compresses nothing: a compressed entry could unfold to any size."""
+    entries = archive.infolist()
+    total = sum(entry.file_size for entry in entries)
+    if total > path.stat().st_size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise WeightsError("entries of it are compressed or overlap, which torch never writes")
+    return entries
+
+
+def _mapped(content: mmap.mmap, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:
+    """The numbers of an entry, read from the disk when they are used."""
+    head = content[entry.header_offset : entry.header_offset + 30]
+    lengths = (int.from_bytes(head[place : place + 2], "little") for place in (26, 28))
+    first = entry.header_offset + 30 + sum(lengths)
+    if not entry.file_size:
+        return torch.empty(0, dtype=dtype)
+    if first % dtype.itemsize:  # torch puts them in line; other writers may not
+        return torch.frombuffer(bytearray(content[first : first + entry.file_size]), dtype=dtype)
+    return torch.frombuffer(content, dtype=dtype, count=entry.file_size // dtype.itemsize, offset=first)
 
 
 def _legacy(path: Path) -> Any:
@@ -127,27 +157,32 @@ def _numbers(file: Any, storage: Storage) -> Tensor:
     count = int.from_bytes(file.read(8), "little")
     size = count * storage.dtype.itemsize
     data = bytearray(file.read(size)) if count == storage.count else b""
-    if len(data) != size or not size:
+    if len(data) != size or count != storage.count:
         raise WeightsError(f"storage {storage.key} is cut off")
-    return torch.frombuffer(data, dtype=storage.dtype)
+    return torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
 
 
 class _Walk:
     """One pickle, opcode by opcode, on a stack of plain values."""
 
     def __init__(self, stream: Any, fetch: Fetch) -> None:
-        self.stream, self.fetch = stream, fetch
+        self.stream: Any = _Counted(stream)
+        self.fetch, self.left = fetch, _MOST_STEPS
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def value(self) -> Any:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
-            if count > _MOST_OPCODES:
-                raise WeightsError(f"more than {_MOST_OPCODES} steps, which no checkpoint needs")
+        for opcode, argument, _ in pickletools.genops(self.stream):
+            self._spend(1)
             if opcode.name == "STOP":
                 return self.stack.pop()
             self._step(opcode.name, argument)
         raise WeightsError("it is cut off")
+
+    def _spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise WeightsError(f"more than {_MOST_STEPS} steps, which no checkpoint needs")
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _LITERALS:
@@ -243,6 +278,8 @@ class _Walk:
 
     def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, str) or not isinstance(module, str) or len(name + module) > _MOST_NAME_CHARACTERS:
+            raise WeightsError(f"a name in it is no text of at most {_MOST_NAME_CHARACTERS} characters")
         self.stack.append(Named(f"{module}.{name}"))
 
     def _inst(self, text: str) -> None:
@@ -254,7 +291,7 @@ class _Walk:
 
     def _newobj(self, _: Any) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
-        self.stack.append(Inert(_name(kind), tuple(arguments)))
+        self.stack.append(Inert(_name(kind), _checked(arguments)))
 
     def _newobj_ex(self, _: Any) -> None:
         self.stack.pop()
@@ -263,35 +300,61 @@ class _Walk:
     def _reduce(self, _: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         name = _name(function)
-        if name == "torch._utils._rebuild_tensor_v2":
-            self.stack.append(self._tensor(*arguments[:4]))
-        elif name == "torch._utils._rebuild_parameter":
+        if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
+            self.stack.append(self._tensor(*_checked(arguments)[:4]))
+        elif name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
             self.stack.append(arguments[0])
         elif name in ("collections.OrderedDict", "collections.defaultdict", "builtins.dict"):
             self.stack.append({})
         else:
-            self.stack.append(Inert(name, tuple(arguments)))
+            self.stack.append(Inert(name, _checked(arguments)))
 
     def _build(self, _: Any) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], Inert):
             parts = state if isinstance(state, tuple) else (state,)
             for part in parts:
-                self.stack[-1].state.update(part if isinstance(part, Mapping) else {})
+                if isinstance(part, Mapping):
+                    self._spend(len(part))
+                    self.stack[-1].state.update(part)
 
     def _binpersid(self, _: Any) -> None:
         kind, name, key, _location, count, *_rest = self.stack.pop()
         short = _name(name).rsplit(".", 1)[-1]
         if kind != "storage" or short not in _DTYPES:
             raise WeightsError(f"a storage of kind {short} is not one that weights have")
-        self.stack.append(Storage(_DTYPES[short], str(key), int(count)))
+        if not isinstance(key, str) or not isinstance(count, int):
+            raise WeightsError("a storage has no name or no length")
+        self.stack.append(Storage(_DTYPES[short], key, count))
 
     def _tensor(self, storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        self._spend(_STEPS_OF_A_TENSOR)
         numbers = self.fetch(storage)
         if torch.Size(shape).numel() > numbers.numel():
             raise WeightsError(f"a tensor of shape {tuple(shape)} claims more than its storage holds")
         return torch.as_strided(numbers, shape, stride, offset)
 
+
+class _Counted:
+    """A stream that gives at most as many bytes as a pickle may have, and is asked for no more at once."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.left = stream, _MOST_PICKLE_BYTES
+
+    def read(self, count: int) -> bytes:
+        self._count(count)
+        found: bytes = self.stream.read(count)
+        return found
+
+    def readline(self) -> bytes:
+        found: bytes = self.stream.readline(self.left + 1)
+        self._count(len(found))
+        return found
+
+    def _count(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise WeightsError(f"its pickle has more than {_MOST_PICKLE_BYTES >> 20} MiB, which no checkpoint needs")
 
 
 _LITERALS = frozenset(
@@ -312,6 +375,13 @@ _MAKERS: Mapping[str, Callable[[], Any]] = {
 
 def _name(kind: Any) -> str:
     return kind.name if isinstance(kind, Named) else "?"
+
+
+def _checked(arguments: Any) -> tuple[Any, ...]:
+    """Arguments are tuples; a list would be copied each time that it is named."""
+    if not isinstance(arguments, tuple):
+        raise WeightsError(f"arguments in it are a {type(arguments).__name__}, not a tuple")
+    return arguments
 
 
 def _pairs(flat: list[Any]) -> dict[Any, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 from alm.encoders.checkpoints.inert import Inert
 
 _MOST_VALUES = 100_000
+_MOST_IN_ALL = 300_000
+"""Of one table: its keys may share a value, and each would have a copy of it."""
 _MOST_DEPTH = 24
 _WRAPPED = ("_content", "_val")
 """Where omegaconf's nodes keep what they stand for."""
@@ -17,20 +19,27 @@ class _TooMuchError(Exception):
     """More values than settings have, which is how a small file could fill the memory."""
 
 
-def plain(value: Any) -> Any:
-    """Numbers, texts, lists and tables; records become tables of their fields, anything else None.
+def plain(table: Mapping[Any, Any]) -> dict[str, Any]:
+    """The settings of a table: numbers, texts, lists and tables; records become tables of their fields.
 
-    What is larger or deeper than settings are (or contains itself) is None, too.
+    Anything else is left out, and so is what is larger or deeper than settings are, or contains itself.
     """
-    try:
-        return _Plain().of(value, 0)
-    except _TooMuchError:
-        return None
+    found, left = dict[str, Any](), _MOST_IN_ALL
+    for key, value in table.items():
+        walk = _Plain(given := min(left, _MOST_VALUES))
+        try:
+            what = walk.of(value, 0)
+        except _TooMuchError:
+            what = None
+        if what is not None:
+            found[str(key)] = what
+        left -= given - max(0, walk.left)
+    return found
 
 
 class _Plain:
-    def __init__(self) -> None:
-        self.left = _MOST_VALUES
+    def __init__(self, most: int) -> None:
+        self.left = most
 
     def of(self, value: Any, depth: int) -> Any:
         self.left -= 1

@@ -6,6 +6,7 @@ lies. Numbers are taken; whatever is a string or an object graph is passed over.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,8 @@ def _tensors(index: Path, entries: list[tuple[bytes, dict[int, list[int | bytes]
         shard: np.memmap(index.with_suffix(f".data-{shard:05d}-of-{shards:05d}"), np.uint8, "r")
         for shard in {_number(fields, 3) for key, fields in entries if key}
     }
+    if sum(_number(fields, 5) for key, fields in entries if key) > sum(len(content) for content in data.values()):
+        raise ValueError("its tensors overlap, which TensorFlow never writes")
     found: dict[str, Tensor] = {}
     for key, fields in entries:
         kind = _TYPES.get(_number(fields, 1))
@@ -57,7 +60,7 @@ def _tensors(index: Path, entries: list[tuple[bytes, dict[int, list[int | bytes]
         shape = [_number(_fields(dim), 1) for dim in _fields(_bytes(fields, 2)).get(2, []) if isinstance(dim, bytes)]
         first, size = _number(fields, 4), _number(fields, 5)
         stored = data[_number(fields, 3)][first : first + size]
-        if stored.size != size or size != int(np.prod(shape)) * np.dtype(kind).itemsize:
+        if stored.size != size or size != math.prod(shape) * np.dtype(kind).itemsize:
             raise ValueError(f"{key.decode()} does not lie whole in its file")
         found[key.decode()] = torch.from_numpy(np.frombuffer(stored.tobytes(), kind).reshape(shape).copy())
     return found
