@@ -33,6 +33,10 @@ class SmallRun(Run):
         return SimpleNamespace(system="")
 
     @cached_property
+    def settings(self) -> Any:
+        return small.config()
+
+    @cached_property
     def labels(self) -> list[str]:
         return list(small.LABELS)
 

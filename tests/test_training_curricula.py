@@ -30,7 +30,7 @@ from training.groups import set_trainable
 from training.language import LanguageObjective
 from training.live import LiveFeatures
 from training.loop import Log, Stage, Stop, rate
-from training.mixing import in_mix, planned
+from training.mixing import in_mix, planned, told
 from training.models import Ear
 from training.rows import Row, load_rows, rows_of
 from training.watching import Curves
@@ -74,7 +74,7 @@ def test_every_field_says_what_it_means() -> None:
         ({"steps": 1, "draw": "all"}, "draw is 'all'"),
         ({"steps": 1, "final_lr": 2.0}, "final_lr is 2.0"),
         ({"steps": 1, "batch_tokens": -1}, "batch_tokens is -1; it must be at least 0"),
-        ({"steps": 1, "draw": "rows", "questions_together": 2}, "questions_together to 1"),
+        ({"epochs": 2}, "epochs is 2, which counts rows, .* write draw: rows"),
         ({"steps": 1, "kind": "align", "batch_seconds": 1.0}, "belong to stages of kind 'language'"),
         ({"steps": 1, "lr": {"lora": "1e-3"}}, "lr.lora must be float, not '1e-3'"),
     ],
@@ -98,6 +98,8 @@ def test_rates_fall_as_the_schedule_says() -> None:
 
 # --- batches ---
 
+ASKING = ({"role": "user", "content": "<audio>what?"},)
+
 
 def flat(batches: list[list[list[int]]]) -> list[int]:
     return [i for batch in batches for bundle in batch for i in bundle]
@@ -111,6 +113,30 @@ def test_an_epoch_shows_every_row_once() -> None:
     weighed = np.bincount(flat(planned(rows(), stage(epochs=1, draw="rows", tasks={"few": 2.5}), "k")), minlength=40)
     assert weighed.sum() == in_mix(rows(), stage(epochs=1, draw="rows", tasks={"few": 2.5})) == 25
     assert set(weighed[::4]) == {2, 3} and not weighed[1::4].any()
+
+
+def test_an_epoch_shows_every_row_once_where_questions_share_a_recording() -> None:
+    own = [replace(r, items=(replace(r.items[0], path=f"{i // 5}.wav"),), messages=ASKING) for i, r in enumerate(rows())]
+    together = planned(own, stage(epochs=2, draw="rows", batch_size=12, questions_together=4), "k")
+    assert np.bincount(flat(together)).tolist() == [2] * 40
+    assert all(len({own[i].key for i in bundle}) == 1 for batch in together for bundle in batch)
+    assert {len(bundle) for batch in together for bundle in batch} == {1, 4}, "five questions a recording"
+    assert max(sum(map(len, batch)) for batch in together) > 8, "batches are filled with rows, not with bundles"
+    half = planned(own, stage(epochs=0.5, draw="rows", batch_size=12, questions_together=4), "k")
+    assert len(flat(half)) == 20
+    steps = planned(own, stage(steps=9, draw="rows", batch_size=12, questions_together=4), "k")
+    assert len(steps) == 9
+
+
+def test_a_stage_tells_what_it_shows_and_what_is_not_there() -> None:
+    mix = stage(steps=5, tasks={"few": 1.0, "manny": 5.0})
+    shown, lacking = told(rows(), mix, planned(rows(), mix, "k"))
+    assert shown == "5 batches of 4.0 rows; few 100% of 10 rows"
+    assert lacking == "no rows of manny, which `tasks` names; there are few, many"
+    whole = stage(epochs=1, draw="rows")
+    assert list(told(rows(), whole, planned(rows(), whole, "k"))) == [
+        "10 batches of 4.0 rows; many 75% of 30, few 25% of 10 rows"
+    ]
 
 
 def test_batches_keep_to_tokens_and_seconds() -> None:

@@ -14,11 +14,14 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from alm.errors import ConfigError
+from alm.errors import CheckpointError, ConfigError
 from tests import small_runs as runs
+from tests import training_helpers as small
 from training import checkpoint, export, run
 from training.cli import app
 from training.config import StageConfig, build
+from training.estimate import _length, describe
+from training.features import FeatureCache, heard_by
 from training.loop import Stage, Stop
 from training.watching import Lines
 
@@ -226,3 +229,37 @@ def test_a_run_that_was_ended_leaves_with_the_signal(tmp_path: Path, monkeypatch
     assert first.exit_code == 128 + signal.SIGTERM and "go on with --resume" in first.output
     second = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--resume"])
     assert second.exit_code == 0 and "stage stage0 goes on from" in second.output
+
+
+def test_what_a_later_stage_lacks_is_found_before_the_first(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    own = runs.run(runs.config(tmp_path, {}, {"tasks": {"manny": 1.0}}))
+    with pytest.raises(ConfigError, match=r"stage stage1: no training rows of its tasks \(manny\)"):
+        own.go()
+    assert not (tmp_path / "run" / "stages").exists()
+    assert runs.run(runs.config(tmp_path, {}, {"tasks": {"label": 1.0}})).go()
+
+
+def test_features_of_other_settings_are_refused(tmp_path: Path) -> None:
+    settings = small.config()
+    heard = heard_by(settings.encoder_configs, settings.window_seconds, settings.overlap_seconds)
+    small.write_cache(tmp_path / "features", ["0.wav"]).check(settings)  # written before it was kept
+    about = tmp_path / "features" / "cache.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "heard_by": heard}))
+    FeatureCache(tmp_path / "features").check(settings)
+    other = small.config(encoders={"ear": {**settings.encoders["ear"], "layers": [0, 2]}})
+    with pytest.raises(CheckpointError, match=r"holds features by ear .*'layers': \[1, 2\].* wants .*\[0, 2\]"):
+        FeatureCache(tmp_path / "features").check(other)
+
+
+def test_the_dry_run_counts_what_the_stage_will_show(tmp_path: Path) -> None:
+    runs.corpus(tmp_path, dev=False)
+    epochs = {"steps": 0, "epochs": 3, "draw": "rows", "tasks": {"label": 1.0}}
+    own = runs.run(runs.config(tmp_path, epochs, {"tasks": {"manny": 1.0}}, {"gradient_checkpointing": True}))
+    own.sounds = []
+    told = list(describe(own))
+    assert "stage0: " in told[2] and ", 5 steps of 3.6, about " in told[2], told[2]
+    assert told[3].startswith("stage1: cannot be run yet: ") and "stage2: " in told[4]
+    length = _length(own, own.config.stages[0])
+    shown = [r for r in own.rows if r.task == "label"]
+    assert length.tokens * length.steps == 3 * sum(r.length for r in shown)

@@ -208,7 +208,7 @@ class StageConfig:
     steps: int = 0
     """Batches; 0 where `epochs` says how long."""
     epochs: float = 0.0
-    """Instead of `steps`: how often every row (of the tasks in the mix) is seen."""
+    """Instead of `steps`: how often every row of the mix is seen; wants `draw: rows` in a stage of kind `language`."""
     expected: ExpectedConfig = field(default_factory=ExpectedConfig)
     """The stage's data, for `--dry-run` where they are not on this machine."""
     records: tuple[str, ...] = ()
@@ -234,7 +234,8 @@ class StageConfig:
     answer is yes; those that are answered no are `deny`."""
     draw: str = "tasks"
     """`tasks`: a task by its weight, then a row of it; `rows`: all rows of the mix in random order, as published
-    curricula do, a task's weight being how often its rows come."""
+    curricula do, a task's weight being how often its rows come. With `questions_together`, those about the same
+    recordings come together."""
     accumulate: int = 1
     """Parts that a batch is worked through in, one after the other: the same step in less memory (kind `language`).
     A batch of very unlike lengths is taken in more. Noise and dropout are drawn for each part."""
@@ -297,10 +298,6 @@ class StageConfig:
                 )
         if not 0.0 <= self.final_lr <= 1.0:
             raise ConfigError(f"stage {self.name}: final_lr is {self.final_lr}; it is a part of the peak, 0 to 1")
-        if self.draw == "rows" and self.questions_together > 1:
-            raise ConfigError(
-                f"stage {self.name}: draw 'rows' shows each row by itself; set questions_together to 1, or draw 'tasks'"
-            )
 
     def _check_name(self) -> None:
         """It names folders and checkpoints, beside those of the best weights."""
@@ -314,6 +311,11 @@ class StageConfig:
             raise ConfigError(
                 f"stage {self.name}: steps is {self.steps} and epochs {self.epochs:g}; one of them must be above 0, "
                 "the other left out"
+            )
+        if self.kind == "language" and self.epochs and self.draw != "rows":
+            raise ConfigError(
+                f"stage {self.name}: epochs is {self.epochs:g}, which counts rows, and draw 'tasks' shows those of "
+                "small tasks more often than others; write draw: rows, or give steps"
             )
         _check_least(self, f"stage {self.name}", {"batch_tokens": 0, "batch_seconds": 0, "warmup_steps": 0})
         if self.kind == "align" and (self.batch_tokens or self.batch_seconds or self.records):

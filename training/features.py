@@ -24,6 +24,7 @@ from torch import Tensor
 
 from alm.aligner import Heard
 from alm.audio import Waveform
+from alm.configuration import AlmConfig, EncoderConfig
 from alm.errors import AlmError, CheckpointError
 from training.atomic import remove_leftovers, whole_file, write_json
 from training.models import Ear
@@ -76,6 +77,7 @@ class FeatureCache:
         self._open: dict[str, Any] = {}
         self.frame_seconds: dict[str, float] = {}
         self.digest = ""
+        self.heard_by: dict[str, Any] = {}
         self.detached = False
         """Unpacked on a machine without the recordings: they are known by name alone."""
         self.reload()
@@ -88,11 +90,21 @@ class FeatureCache:
             known = dict(facts["frame_seconds"])
             wanted = self.encoders or known.keys()
             self.digest, self.frame_seconds = facts["digest"], {n: s for n, s in known.items() if n in wanted}
-            self.detached = facts.get("detached", False)
+            self.detached, self.heard_by = facts.get("detached", False), facts.get("heard_by", {})
         for index in sorted(self.folder.glob("shard-*.jsonl")):
             for line in index.read_text(encoding="utf-8").splitlines():
                 item = Item(**json.loads(line), shard=index.stem)
                 self.items[item.path] = self.by_content[item.sha256] = item
+
+    def check(self, settings: AlmConfig) -> None:
+        """Raise `CheckpointError` where the features are of other encoder settings or windows than these."""
+        wishes = heard_by(settings.encoder_configs, settings.window_seconds, settings.overlap_seconds)
+        for name, wanted in wishes.items():
+            if (found := self.heard_by.get(name, wanted)) != wanted:
+                raise CheckpointError(
+                    f"{self.folder} holds features by {name} {found}, and the run wants {wanted}; give data.cache "
+                    "another folder and run `python -m training features`"
+                )
 
     def find(self, recording: Recording) -> Item | None:
         """The entry of a file, or of a stretch of one, that has not changed since it was cached."""
@@ -162,6 +174,19 @@ def as_inputs(heard: dict[str, Heard]) -> dict[str, Tensor]:
     return hidden | {f"{n}_hidden_mask": h.mask for n, h in heard.items()}
 
 
+def heard_by(encoders: Mapping[str, EncoderConfig], window_seconds: float, overlap_seconds: float) -> dict[str, Any]:
+    """What features depend on besides the encoders' weights, by encoder, as JSON keeps it."""
+    own = {
+        name: {
+            "family": e.family, "layers": e.layers, "pool_frames": e.pool_frames, "config": e.config,
+            "window_seconds": window_seconds, "overlap_seconds": overlap_seconds,
+        }
+        for name, e in encoders.items()
+    }  # fmt: skip
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
+
+
 @dataclass
 class Report:
     """What a caching run did."""
@@ -199,7 +224,8 @@ class Extractor:
         seconds = {n: s.pool_frames / float(encoders[n].frames_per_second) for n, s in settings.items()}
         if not about.is_file():
             # A list: the order of the encoders is the model's, and features are joined in it.
-            write_json(about, {"digest": self.ear.digest, "frame_seconds": list(seconds.items())})
+            heard = heard_by(settings, self.ear.extractor.window_seconds, self.ear.extractor.overlap_seconds)
+            write_json(about, {"digest": self.ear.digest, "frame_seconds": list(seconds.items()), "heard_by": heard})
         elif (found := json.loads(about.read_text(encoding="utf-8"))["digest"]) != self.ear.digest:
             raise CheckpointError(
                 f"{self.folder} holds features of other encoders or windows ({found}, not {self.ear.digest}); "

@@ -16,7 +16,7 @@ from alm.fusion import FusionCache
 from alm.modeling import AlmForConditionalGeneration
 from training.config import EvidenceConfig, StageConfig
 from training.groups import evaluating
-from training.mixing import planned
+from training.mixing import planned, told
 from training.objective import rng_for
 from training.placing import moved
 from training.processes import Processes
@@ -50,6 +50,10 @@ class LanguageObjective:
         self.batches = planned(self.train, stage, f"{seed} {stage.name}")
         self.stage = replace(stage, steps=len(self.batches), epochs=0.0)
         self.dev = _spread([r for r in rows if r.split == "dev"], stage)
+
+    def told(self) -> list[str]:
+        """What the stage is about to show."""
+        return list(told(self.train, self.stage, self.batches))
 
     @property
     def scored(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -29,15 +31,25 @@ def planned(rows: Sequence[Row], stage: StageConfig, key: str) -> list[list[Bund
     if not (stage.epochs or stage.batch_tokens or stage.batch_seconds or stage.draw == "rows"):
         return schedule.batches(stage.steps, stage.batch_size, stage.questions_together)
     rng, count = rng_for(key, "schedule"), max(1, stage.batch_size // stage.questions_together)
-    bundles = _bundles(rows, stage, schedule, count, rng)
+    stream = _by_rows(rows, stage, rng) if stage.draw == "rows" else _by_tasks(stage, schedule, rng)
     batches: list[list[Bundle]] = []
-    for first in range(0, len(bundles), CHUNK_BATCHES * count):
-        chunk = sorted(bundles[first : first + CHUNK_BATCHES * count], key=lambda b: rows[b[0]].length)
-        own = cut(rows, chunk, stage, count)
+    while chunk := list(islice(stream, CHUNK_BATCHES * count)):
+        own = cut(rows, sorted(chunk, key=lambda b: rows[b[0]].length), stage)
         batches += [own[i] for i in rng.permutation(len(own))]
         if stage.steps and len(batches) >= stage.steps:
             break
     return batches[: stage.steps] if stage.steps else batches
+
+
+def told(rows: Sequence[Row], stage: StageConfig, batches: Sequence[Sequence[Bundle]]) -> Iterator[str]:
+    """What a stage is about to show, and which tasks of its mix have no rows."""
+    shown = [rows[i].task for batch in batches for bundle in batch for i in bundle]
+    sizes = {t: len(own) for t, own in by_task(rows).items()}
+    counts = Counter(shown)
+    mix = ", ".join(f"{t} {n / len(shown):.0%} of {sizes[t]}" for t, n in counts.most_common())
+    yield f"{len(batches)} batches of {len(shown) / len(batches):.1f} rows; {mix} rows"
+    if lacking := [t for t, weight in stage.tasks.items() if weight > 0 and t not in sizes]:
+        yield f"no rows of {', '.join(lacking)}, which `tasks` names; there are {', '.join(sizes)}"
 
 
 def in_mix(rows: Sequence[Row], stage: StageConfig) -> int:
@@ -53,39 +65,49 @@ def _tasks(rows: Sequence[Row]) -> str:
     return ", ".join(by_task(rows)) or f"none: {cached}"
 
 
-def _bundles(
-    rows: Sequence[Row], stage: StageConfig, schedule: Schedule, count: int, rng: np.random.Generator
-) -> list[Bundle]:
-    """As many as the stage can need, in the order of drawing."""
-    each = in_mix(rows, stage)
-    if stage.draw == "tasks":
-        wanted = stage.steps * count or math.ceil(stage.epochs * each / stage.questions_together)
-        return schedule.bundles(wanted, stage.questions_together, rng)
-    wanted = stage.steps * count or math.ceil(stage.epochs * each)
-    drawn: list[int] = []
-    while len(drawn) < wanted:
-        drawn += _epoch(rows, stage, rng)
-    return [[i] for i in drawn[:wanted]]
+def _by_tasks(stage: StageConfig, schedule: Schedule, rng: np.random.Generator) -> Iterator[Bundle]:
+    """More bundles than the stage can need: each has one row at least."""
+    yield from schedule.bundles(stage.steps * stage.batch_size, stage.questions_together, rng)
 
 
-def _epoch(rows: Sequence[Row], stage: StageConfig, rng: np.random.Generator) -> list[int]:
-    """Every row of the mix as often as its task weighs (a broken part by lot), in random order."""
+def _by_rows(rows: Sequence[Row], stage: StageConfig, rng: np.random.Generator) -> Iterator[Bundle]:
+    """Epoch after epoch, without end where the stage counts steps."""
+    left = math.ceil(stage.epochs * in_mix(rows, stage)) if stage.epochs else math.inf
+    while left > 0:
+        for bundle in _epoch(rows, stage, rng):
+            taken = bundle[: int(min(left, len(bundle)))]
+            left -= len(taken)
+            if taken:
+                yield taken
+
+
+def _epoch(rows: Sequence[Row], stage: StageConfig, rng: np.random.Generator) -> list[Bundle]:
+    """Every row of the mix as often as its task weighs (a broken part by lot), in random order; those about the same
+    recordings together, at most `questions_together`.
+    """
     found: list[int] = []
     for task, own in by_task(rows).items():
         weight = stage.tasks.get(task, 0.0) if stage.tasks else 1.0
         more = rng.permutation(own)[: round((weight % 1.0) * len(own))]
         found += own * int(weight) + more.tolist()
-    return [found[i] for i in rng.permutation(len(found))]
+    order, most = [found[i] for i in rng.permutation(len(found))], stage.questions_together
+    if most == 1:
+        return [[i] for i in order]
+    near: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index in order:
+        near[rows[index].key].append(index)
+    bundles = [own[i : i + most] for own in near.values() for i in range(0, len(own), most)]
+    return [bundles[i] for i in rng.permutation(len(bundles))]
 
 
-def cut(rows: Sequence[Row], bundles: Sequence[Bundle], stage: StageConfig, count: int) -> list[list[Bundle]]:
-    """Batches of at most `count` bundles and within the stage's tokens and seconds, both counted with padding."""
+def cut(rows: Sequence[Row], bundles: Sequence[Bundle], stage: StageConfig) -> list[list[Bundle]]:
+    """Batches of at most `batch_size` rows and within the stage's tokens and seconds, both counted with padding."""
     batches: list[list[Bundle]] = []
     size, tokens, seconds = 0, 0, 0.0
     for bundle in bundles:
         own_tokens, own_seconds = _measure(rows, bundle, stage)
         longest, lasting, many = max(tokens, own_tokens), max(seconds, own_seconds), size + len(bundle)
-        full = not batches or len(batches[-1]) >= count
+        full = not batches or many > stage.batch_size
         over = _over(longest * many, stage.batch_tokens) or (
             not full and _over(lasting * (len(batches[-1]) + 1), stage.batch_seconds)
         )

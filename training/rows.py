@@ -30,6 +30,8 @@ CHUNK_BATCHES = 16
 """Batches of equal lengths are made within this many batches, which keeps the order random enough."""
 
 LENGTH_STEP = 16
+TOKENS_PER_WINDOW = 20
+"""Of the default preset."""
 
 DENY = "deny"
 
@@ -108,12 +110,16 @@ class Batch:
         return list(self.by_length.split(most))
 
 
-def load_rows(files: Sequence[Path], cache: FeatureCache) -> tuple[list[Row], int]:
+def load_rows(
+    files: Sequence[Path], cache: FeatureCache, tokens_per_window: int = TOKENS_PER_WINDOW
+) -> tuple[list[Row], int]:
     """Rows of record files, and how many were left out because a recording is not cached (too long, or not yet)."""
-    return rows_of((record for file in files for record in read_records(file)), cache)
+    return rows_of((record for file in files for record in read_records(file)), cache, tokens_per_window)
 
 
-def rows_of(records: Iterable[Record], cache: FeatureCache) -> tuple[list[Row], int]:
+def rows_of(
+    records: Iterable[Record], cache: FeatureCache, tokens_per_window: int = TOKENS_PER_WINDOW
+) -> tuple[list[Row], int]:
     """Rows of records, and how many were left out."""
     rows, missing = [], 0
     for record in records:
@@ -121,14 +127,14 @@ def rows_of(records: Iterable[Record], cache: FeatureCache) -> tuple[list[Row], 
         if any(i is None for i in items):
             missing += 1
         else:
-            rows.append(_row(record, tuple(i for i in items if i is not None)))
+            rows.append(_row(record, tuple(i for i in items if i is not None), tokens_per_window))
     return rows, missing
 
 
-def _row(record: Record, items: tuple[Item, ...]) -> Row:
+def _row(record: Record, items: tuple[Item, ...], tokens_per_window: int) -> Row:
     messages = tuple({"role": m.role, "content": m.content} for m in record.messages)
-    letters = sum(len(m["content"]) for m in messages)
-    length = letters // 4 + 20 * sum(i.windows for i in items) + 30 * len(items)
+    written = sum(len(m["content"].encode()) for m in messages)  # bytes: a letter of many scripts is a token or more
+    length = written // 4 + tokens_per_window * sum(i.windows for i in items) + 30 * len(items)
     rivals = worded(record) if record.split == "test" else ()
     return Row(record.id, task_of(record), record.source, record.split, messages, items, length, rivals)
 

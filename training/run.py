@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from alm.asked import Scores
+from alm.configuration import AlmConfig
 from alm.errors import ConfigError
 from alm.evidence import Sounds
 from alm.modeling import AlmForConditionalGeneration
@@ -55,6 +56,7 @@ from training.language import LanguageObjective
 from training.listening import ListeningCollator
 from training.live import LiveFeatures
 from training.loop import Listener, Log, Stage, Stop
+from training.mixing import planned
 from training.models import Base, find_base, make_ear, make_model, model_config
 from training.objective import Objective
 from training.pairs import PairObjective
@@ -124,6 +126,8 @@ class Run:
     processes: Processes = Processes()  # noqa: RUF009 - frozen
     listeners: tuple[Listener, ...] = ()
     stop: Stop = field(default_factory=Stop)
+    of_stages: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows of the stages that have record files of their own."""
 
     def __post_init__(self) -> None:
         if self.processes.device:
@@ -143,7 +147,9 @@ class Run:
     def cache(self) -> FeatureCache:
         if self.config.data.cache:
             model = {**load_preset(self.config.preset).model, **self.config.model}
-            return FeatureCache(Path(self.config.data.cache), model["encoders"])
+            cache = FeatureCache(Path(self.config.data.cache), model["encoders"])
+            cache.check(self.settings)
+            return cache
         if self.config.workers:
             raise ConfigError(
                 f"workers is {self.config.workers} and data.cache empty; features made on the fly are made in the "
@@ -171,11 +177,17 @@ class Run:
         return labels
 
     @cached_property
+    def settings(self) -> AlmConfig:
+        """Configuration of the model."""
+        return model_config(self.config, self.base, self.labels)
+
+    @cached_property
     def rows(self) -> list[Row]:
         self.cache.reload()
-        rows, missing = load_rows(expand(self.config.data.records), self.cache)
+        rows, missing = load_rows(expand(self.config.data.records), self.cache, self.settings.tokens_per_window)
         if isinstance(self.cache, LiveFeatures):
-            more, left_out = rows_of(self.cache.records(self.config.data.shards), self.cache)
+            records = self.cache.records(self.config.data.shards)
+            more, left_out = rows_of(records, self.cache, self.settings.tokens_per_window)
             rows, missing = rows + more, missing + left_out
             for name, reason in list(self.cache.refused.items())[:20]:
                 self.say(f"{name}: {reason}")
@@ -186,14 +198,16 @@ class Run:
         """Rows of the stage: all, or those of its own record files."""
         if not stage.records:
             return self.rows
-        rows, missing = load_rows(expand(stage.records), self.cache)
-        self.say(f"stage {stage.name}: {len(rows)} rows of its own; {missing} left out")
-        return rows
+        if stage.name not in self.of_stages:
+            files = expand(stage.records)
+            rows, missing = load_rows(files, self.cache, self.settings.tokens_per_window)
+            self.say(f"stage {stage.name}: {len(rows)} rows of its own; {missing} left out")
+            self.of_stages[stage.name] = rows
+        return self.of_stages[stage.name]
 
     def fresh(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
         """The model before anything was measured or trained."""
-        settings = model_config(self.config, self.base, self.labels)
-        model, processor = make_model(self.config, self.base, settings)
+        model, processor = make_model(self.config, self.base, self.settings)
         torch.manual_seed(self.config.seed)
         add_lora(model, self.config.lora)
         add_encoder_adapters(model, self.config.encoder_adapters)
@@ -320,15 +334,16 @@ class Run:
         model, processor = self.parts
         if stage.kind == "language":
             rows, collator = self.rows_of(stage), self.collator(self.knowledge(), self.config.hears_anew(stage))
-            return LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
+            language = LanguageObjective(model, stage, rows, collator, self.config.seed, self.processes)
+            for line in language.told():
+                self.say(f"stage {stage.name}: {line}")
+            return language
         told = (s for s in self.sounds if s.split == "train" and s.classes and (s.single or stage.losses))
         captions = sorted({s.caption for s in told})
         info = read_classes(self.config.data.class_table)
         index = {c: i for i, c in enumerate(captions)}
         targets = self.targets(captions)
         self.cache.reload()
-        if stage.losses and self.processes.world > 1:
-            raise ConfigError(f"stage {stage.name}: losses compare the recordings of a whole batch; use one process")
         given = (
             model, stage, self.sounds, self.cache, self.labels, info, targets, index, self.config.seed, self.processes
         )  # fmt: skip
@@ -354,6 +369,8 @@ class Run:
                 write_json(self.folder / CONFIG, self.config.to_dict())
             _ = self.parts
         stages = self.config.stages if only is None else self.config.stages[: self._place(only) + 1]
+        with self.processes.main_first():
+            self._check(stages)
         with self.stop.listening():
             for stage in stages:
                 if only not in (None, stage.name) and not is_whole(self.folder / "stages" / stage.name):
@@ -362,6 +379,18 @@ class Run:
                     self.say(f"stopped in stage {stage.name}; go on with --resume")
                     return False
         return True
+
+    def _check(self, stages: Sequence[StageConfig]) -> None:
+        """Raise at once what would else be found when its stage begins, hours later."""
+        for stage in stages:
+            if stage.kind == "language" and not is_whole(self.folder / "stages" / stage.name):
+                learned = [r for r in self.rows_of(stage) if r.split == "train"]
+                planned(learned, stage, f"{self.config.seed} {stage.name}")
+                self.collator(Knowledge({}, {}, {}, ()))
+            if stage.losses and self.processes.world > 1:
+                raise ConfigError(
+                    f"stage {stage.name}: losses compare the recordings of a whole batch; use one process"
+                )
 
     def _place(self, name: str) -> int:
         return self.config.stages.index(self.config.stage(name))
