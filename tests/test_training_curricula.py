@@ -116,7 +116,8 @@ def test_an_epoch_shows_every_row_once() -> None:
 
 
 def test_an_epoch_shows_every_row_once_where_questions_share_a_recording() -> None:
-    own = [replace(r, items=(replace(r.items[0], path=f"{i // 5}.wav"),), messages=ASKING) for i, r in enumerate(rows())]
+    heard = [(replace(r.items[0], path=f"{i // 5}.wav"),) for i, r in enumerate(rows())]
+    own = [replace(r, items=items, messages=ASKING) for r, items in zip(rows(), heard, strict=True)]
     together = planned(own, stage(epochs=2, draw="rows", batch_size=12, questions_together=4), "k")
     assert np.bincount(flat(together)).tolist() == [2] * 40
     assert all(len({own[i].key for i in bundle}) == 1 for batch in together for bundle in batch)

@@ -19,7 +19,7 @@ from tests import small_runs as runs
 from tests import training_helpers as small
 from training import checkpoint, export, run
 from training.cli import app
-from training.config import StageConfig, build
+from training.config import StageConfig, build, load_config
 from training.estimate import _length, describe
 from training.features import FeatureCache, heard_by
 from training.loop import Stage, Stop
@@ -71,8 +71,8 @@ def test_what_an_earlier_stage_made_of_the_language_model_is_exported(
     before = _llm(own.parts[0]).clone()
     assert own.go()
     monkeypatch.setattr(export, "Run", runs.SmallRun)
-    found, done = export._finished(settings, tmp_path / "run", None)
-    assert done == ["stage0", "stage1"] and torch.equal(_llm(found.parts[0]), _llm(own.parts[0]))
+    found, done = export._trained(settings, tmp_path / "run", None, None)
+    assert list(done) == ["stage0", "stage1"] and torch.equal(_llm(found.parts[0]), _llm(own.parts[0]))
     assert not torch.equal(_llm(found.parts[0]), before), "control: it learned"
 
 
@@ -163,7 +163,6 @@ def test_a_second_signal_ends_at_once() -> None:
         ({"weight_decay": -1.0}, "weight_decay is -1"),
         ({"evidence": {"tags": 7.0}}, "evidence: tags is 7; it must lie between 0 and 1"),
         ({"augment": {"noise": -0.1}}, "augment: noise is -0.1"),
-        ({"lr": {"aligner": 0.1, "lora": 0.1, "entry": 0.1}}, "lr has a value for entry, which it does not train"),
         ({"lr": {"aligner": -0.1, "lora": 0.1}}, "lr of aligner is -0.1"),
         ({"name": "a/b"}, "stage 'a/b'"),
         ({"name": "answer-best"}, "stage 'answer-best'"),
@@ -184,6 +183,27 @@ def test_no_limit_on_the_gradient_lets_it_through(tmp_path: Path) -> None:
         assert own.go()
         moved.append(load_file(tmp_path / str(clip) / "stages" / "stage0" / "model.safetensors"))
     assert all(torch.equal(moved[0][n], t) for n, t in moved[1].items())
+
+
+def test_fields_are_set_on_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(runs.config(tmp_path, {}, {}).to_dict()))
+    changes = ["stages.stage1.steps=7", "stages.0.lr.lora=0.5", "seed=3", "stages.0.evidence.tags=0.25"]
+    changed = load_config(file, single=changes)
+    assert (changed.stages[1].steps, changed.stages[0].lr["lora"], changed.seed) == (7, 0.5, 3)
+    assert changed.stages[0].steps == 4 and changed.stages[0].evidence.tags == 0.25
+    for change, said in (
+        ("stages.stage7.steps=1", "no entry stage7; there are 2: stage0, stage1"), ("seed", "not KEY=VALUE"),
+        ("seed.x=1", "x is asked of 1"), ("sede=1", "unknown key 'sede'"), ("seed=[", "no YAML"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            load_config(file, single=[change])
+
+
+def test_checkpoints_by_steps_stay_as_many_as_wanted(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    assert runs.run(runs.config(tmp_path, {"steps": 6}, save_every_steps=1, keep_checkpoints=3)).go()
+    assert checkpoint.steps(tmp_path / "run", "stage0") == [4, 5, 6]
 
 
 def test_a_configuration_is_found_behind_options(tmp_path: Path) -> None:
@@ -227,8 +247,19 @@ def test_a_run_that_was_ended_leaves_with_the_signal(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Stage, "_step", ended)
     first = CliRunner().invoke(app, [str(tmp_path / "own.json")])
     assert first.exit_code == 128 + signal.SIGTERM and "go on with --resume" in first.output
+    monkeypatch.setattr(export, "Run", runs.SmallRun)
+    for at, said in (("latest", "after stage stage0, latest"), ("best", "stage0, best"), ("3", "stage0, 3")):
+        out = CliRunner().invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / at), "--checkpoint", at])
+        assert out.exit_code == 0 and said in out.output, out.output
+    latest, best = (load_file(tmp_path / n / "hearing.safetensors") for n in ("latest", "best"))
+    assert not all(torch.equal(best[n], t) for n, t in latest.items()), "control: step 3 and step 2"
+    assert export.read_stages(tmp_path / "latest")["stage0"] == {"step": 3, "unfinished": "latest"}
+    missing = CliRunner().invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "x"), "--checkpoint", "7"])
+    assert "stage 'stage0' has no weights '7'; there are: 3" in str(missing.exception)
     second = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--resume"])
     assert second.exit_code == 0 and "stage stage0 goes on from" in second.output
+    whole = CliRunner().invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "whole")])
+    assert "after stage stage0" in whole.output and "not in it" not in whole.output
 
 
 def test_what_a_later_stage_lacks_is_found_before_the_first(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from alm.errors import ConfigError
 from tests import training_helpers as small
-from training.config import load_config
+from training.config import DataConfig, RunConfig, load_config
 from training.groups import narrow_frozen, set_trainable
 from training.language import BARE, token_losses
 from training.precision import as_kept
@@ -147,13 +147,16 @@ def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
 
 
 def test_scores_of_other_questions_are_not_gone_on_with(tmp_path: Path) -> None:
-    files = {ROWS: [{"id": "1"}], CONFIG: {"seed": 1}}
-    same_study(tmp_path, {ROWS: [], CONFIG: {}})
+    base = json.loads(json.dumps(RunConfig("tiny", DataConfig(), ()).to_dict()))
+    files = {ROWS: [{"id": "1"}], CONFIG: base}
+    same_study(tmp_path, {ROWS: [], CONFIG: base})
     same_study(tmp_path, files)  # nothing is scored yet
     (tmp_path / "prefix-1").mkdir()
     save_scores(tmp_path / "prefix-1" / SCORES, np.ones(1, bool), np.ones(1, np.float32), {})
     same_study(tmp_path, files)
-    for changed in ({ROWS: [{"id": "2"}]}, {CONFIG: {"seed": 2}}):
+    (tmp_path / CONFIG).write_text(json.dumps({k: v for k, v in base.items() if k != "keep_checkpoints"}))
+    same_study(tmp_path, files)  # a field that came later
+    for changed in ({ROWS: [{"id": "2"}]}, {CONFIG: {**base, "seed": 2}}):
         with pytest.raises(ConfigError, match="other questions or settings"):
             same_study(tmp_path, {**files, **changed})
 

@@ -38,14 +38,14 @@ class Progress:
 
 
 def save(folder: Path, model: nn.Module, extra: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress,
-         names: dict[str, nn.Parameter]) -> Path:  # fmt: skip
-    """Write `checkpoints/<stage>-<step>`; older ones but the last are deleted afterwards."""
+         names: dict[str, nn.Parameter], keep: int = KEPT) -> Path:  # fmt: skip
+    """Write `checkpoints/<stage>-<step>`; all but the last `keep` of the stage are deleted afterwards."""
     target = folder / "checkpoints" / f"{progress.stage}-{progress.step:07d}"
     with whole_folder(target) as temporary:
         save_file(model_state(model, names), temporary / "model.safetensors")
         save_file(_optimizer_state(optimizer, extra, names), temporary / "optimizer.safetensors")
         (temporary / "progress.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
-    for old in [c for c in _of_stage(folder, progress.stage) if c != target][: -(KEPT - 1)]:
+    for old in _of_stage(folder, progress.stage)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -74,6 +74,24 @@ def latest(folder: Path, stage: str) -> Path | None:
     """The newest whole checkpoint of a stage."""
     checkpoints = _of_stage(folder, stage)
     return checkpoints[-1] if checkpoints else None
+
+
+def steps(folder: Path, stage: str) -> list[int]:
+    """Steps of a stage of which there are whole checkpoints."""
+    return [_step(c) for c in _of_stage(folder, stage)]
+
+
+def load_step(folder: Path, stage: str, step: int | None, model: nn.Module) -> dict[str, Any] | None:
+    """Set the model to the checkpoint of a step, or to the newest one; None when there is none."""
+    found = [c for c in _of_stage(folder, stage) if step in (None, _step(c))]
+    if not found:
+        return None
+    load_learned(model, _fitting(read(found[-1] / "model.safetensors"), model, found[-1]))
+    return {"step": _step(found[-1])}
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _of_stage(folder: Path, stage: str) -> list[Path]:

@@ -148,6 +148,10 @@ def run(
         ),
     ] = None,
     out: OutOption = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a field, as stages.answer.steps=200."),
+    ] = None,
 ) -> None:
     """Run the curriculum; end it with SIGTERM or Ctrl-C at any time and go on with --resume.
 
@@ -155,7 +159,7 @@ def run(
     """
     from training.config import load_config
 
-    settings = load_config(config)
+    settings = load_config(config, single=change or ())
     if dry_run and (gpu is not None or (settings.base.text_config and not Path(settings.base.llm).is_dir())):
         from training.paper import report
 
@@ -201,21 +205,35 @@ def export(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     adapter: Annotated[Path, typer.Argument(help="Folder to write.")],
     stage: Annotated[str | None, typer.Option(help="After this stage instead of the last finished one.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="best|latest|STEP", help="Weights of a stage that is not finished, instead (the one that goes on)."
+        ),
+    ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="One plain checkpoint for transformers and vLLM instead of an adapter.")
     ] = False,
 ) -> None:
     """Write what was trained: an adapter for `alm.load`, or one merged checkpoint for `from_pretrained`."""
     from training.config import RunConfig, build
-    from training.export import write_adapter, write_merged
+    from training.export import read_stages, write_adapter, write_merged
 
     file = run_folder / "config.json"
     if not file.is_file():
         raise ConfigError(f"{file} is not there; name the folder of a run")
     values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     write = write_merged if merge else write_adapter
-    size = write(build(RunConfig, values, str(file)), run_folder, adapter, stage)
-    _say(f"{adapter}: {size / 2**20:.1f} MiB")
+    if not (checkpoint is None or checkpoint in ("best", "latest") or checkpoint.isdigit()):
+        raise typer.BadParameter(f"--checkpoint is {checkpoint!r}; it must be best, latest or a step")
+    settings = build(RunConfig, values, str(file))
+    size = write(settings, run_folder, adapter, stage, checkpoint)
+    held = read_stages(adapter)
+    at = f", {checkpoint}" if checkpoint else ""
+    lacking = [s.name for s in settings.stages if s.name not in held]
+    _say(f"{adapter}: {size / 2**20:.1f} MiB, after stage {list(held)[-1]}{at}")
+    if lacking:
+        _say(f"not in it, since they have not ended: {', '.join(lacking)}")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from alm.errors import ConfigError
 from training.losses import LOSSES
+from training.overriding import overridden
 
 T = TypeVar("T")
 
@@ -245,6 +246,8 @@ class StageConfig:
     """The rate rises linearly over so many steps."""
     weight_decay: float = 0.01
     """Of AdamW, on matrices."""
+    betas: tuple[float, ...] = (0.9, 0.98)
+    """Of AdamW: how slowly its two averages forget."""
     grad_clip: float = 1.0
     """Longest gradient; 0: any."""
     eval_every_steps: int = 100
@@ -285,8 +288,6 @@ class StageConfig:
         counts = ("batch_size", "questions_together", "eval_every_steps", "accumulate")
         _check_least(self, where, dict.fromkeys(counts, 1))
         _check_least(self, where, dict.fromkeys(("eval_rows", "patience", "samples", "weight_decay", "grad_clip"), 0))
-        if unused := sorted(set(self.lr) - set(self.train)):
-            raise ConfigError(f"{where}: lr has a value for {unused[0]}, which it does not train; add it to `train`")
         if negative := [g for g, rate in self.lr.items() if rate < 0]:
             raise ConfigError(f"{where}: lr of {negative[0]} is {self.lr[negative[0]]:g}; it must not be negative")
         self._check_name()
@@ -296,6 +297,8 @@ class StageConfig:
                 raise ConfigError(
                     f"stage {self.name}: {name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}"
                 )
+        if len(self.betas) != 2 or not all(0.0 <= b < 1.0 for b in self.betas):
+            raise ConfigError(f"stage {self.name}: betas is {list(self.betas)}; it must be two numbers, 0 to below 1")
         if not 0.0 <= self.final_lr <= 1.0:
             raise ConfigError(f"stage {self.name}: final_lr is {self.final_lr}; it is a part of the peak, 0 to 1")
 
@@ -379,6 +382,10 @@ class RunConfig:
     """Processes that make batches ahead: 1 or 2 keep a GPU busy; on two cores they would slow the training down."""
     save_every_minutes: float = 5.0
     """Time from one checkpoint to the next."""
+    save_every_steps: int = 0
+    """Steps from one checkpoint to the next, besides; 0: only time counts."""
+    keep_checkpoints: int = 2
+    """Of a stage; older ones are deleted."""
     curves: str = "none"
     """`tensorboard`: losses, validation and answers as events in the run's folder, for `tensorboard --logdir`."""
     out: str = "runs/tiny"
@@ -393,6 +400,8 @@ class RunConfig:
             raise ConfigError(f"attention is {self.attention!r}; it must be one of {', '.join(ATTENTIONS)}")
         if self.quantise not in QUANTISATIONS:
             raise ConfigError(f"quantise is {self.quantise!r}; it must be one of {', '.join(QUANTISATIONS)}")
+        _check_least(self, "the run", dict.fromkeys(("save_every_minutes", "save_every_steps", "workers"), 0))
+        _check_least(self, "the run", {"keep_checkpoints": 1, "threads": 1})
         self._check_groups()
         names = [s.name for s in self.stages]
         if len(set(names)) != len(names):
@@ -433,11 +442,11 @@ class RunConfig:
         return asdict(self)
 
 
-def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
-    """A run's configuration from YAML (or JSON); `changes` replace top-level keys.
+def load_config(path: Path, changes: Mapping[str, Any] | None = None, single: Sequence[str] = ()) -> RunConfig:
+    """A run's configuration from YAML (or JSON); `changes` replace top-level keys, `single` are `KEY=VALUE`.
 
     Raises:
-        ConfigError: unreadable, unknown or repeated keys, or impossible values.
+        ConfigError: unreadable, unknown or repeated keys, impossible values, or a change that leads nowhere.
     """
     import yaml
 
@@ -447,7 +456,7 @@ def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> RunConf
         raise ConfigError(f"{path}: not a readable configuration ({error})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a configuration is a table of keys, not {type(values).__name__}")
-    return build(RunConfig, {**values, **(changes or {})}, str(path))
+    return build(RunConfig, overridden({**values, **(changes or {})}, single), str(path))
 
 
 def _strict_loader() -> Any:

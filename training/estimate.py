@@ -114,4 +114,4 @@ def _activations(stage: StageConfig, length: Length, text: Any) -> float:
     if stage.kind == "align":
         return 0.0
     kept = KEPT_AGAIN if stage.gradient_checkpointing else KEPT_OF_A_LAYER
-    return length.tokens / stage.accumulate * text.num_hidden_layers * text.hidden_size * kept * BYTES
+    return float(length.tokens / stage.accumulate * text.num_hidden_layers * text.hidden_size * kept * BYTES)

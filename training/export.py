@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from alm.adapters import TRAINED_ON, merged, read_trained_on, save_adapter
+from alm.adapters import ABOUT, TRAINED_ON, merged, read_trained_on, save_adapter
 from alm.errors import CheckpointError
 from data_prep.shards import ShardStream, read_index
 from training import checkpoint
@@ -29,13 +29,18 @@ NOT_IN_ADAPTERS = ("llm", "encoder", "encoder_adapter")
 """Groups that an adapter folder has no place for; `encoder` is in it where an encoder's `tune` says how it learns."""
 
 
-def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | None = None) -> int:
-    """Export the weights after a stage (the last finished one); gives the adapter's size in bytes.
+def write_adapter(
+    config: RunConfig, folder: Path, adapter: Path, stage: str | None = None, at: str | None = None
+) -> int:
+    """Export the weights after a stage (the last finished one), or of a stage that is not finished; gives its bytes.
+
+    Args:
+        at: of the stage that goes on: `best` for those that validated best, `latest` or a step for a checkpoint.
 
     Raises:
-        CheckpointError: the run has no such finished stage, or it trained what an adapter does not hold.
+        CheckpointError: the run has no such stage or weights, or it trained what an adapter does not hold.
     """
-    run, done = _finished(config, folder, stage)
+    run, done = _trained(config, folder, stage, at)
     held = {"encoder"} if any(e.tune != "frozen" for e in run.parts[0].config.encoder_configs.values()) else set()
     for name in done:
         if lost := [g for g in config.stage(name).train if g in NOT_IN_ADAPTERS and g not in held]:
@@ -44,15 +49,17 @@ def write_adapter(config: RunConfig, folder: Path, adapter: Path, stage: str | N
     return save_adapter(run.parts[0], adapter, summary(config, folder, done))
 
 
-def write_merged(config: RunConfig, folder: Path, out: Path, stage: str | None = None) -> int:
+def write_merged(
+    config: RunConfig, folder: Path, out: Path, stage: str | None = None, at: str | None = None
+) -> int:
     """Export one plain checkpoint with everything merged, for `from_pretrained` and vLLM; gives its size in bytes.
 
     Raises:
-        CheckpointError: the run has no such finished stage, or `out` holds files already.
+        CheckpointError: the run has no such stage or weights, or `out` holds files already.
     """
     if out.is_dir() and any(out.iterdir()):
         raise CheckpointError(f"{out} holds files; give a new or empty folder")
-    run, done = _finished(config, folder, stage)
+    run, done = _trained(config, folder, stage, at)
     model, processor = run.parts
     merged(model).save_pretrained(out)
     processor.save_pretrained(out)
@@ -61,21 +68,41 @@ def write_merged(config: RunConfig, folder: Path, out: Path, stage: str | None =
     return sum(p.stat().st_size for p in out.iterdir())
 
 
-def _finished(config: RunConfig, folder: Path, stage: str | None) -> tuple[Run, list[str]]:
-    """A run whose model is as it was after a stage, and the stages up to that one.
+def _trained(config: RunConfig, folder: Path, stage: str | None, at: str | None) -> tuple[Run, dict[str, Any]]:
+    """A run whose model is as it was then, and the stages up to that one with what is known of each.
 
     What was trained on quantised weights is put on the plain ones: adapters fit both, and those alone can be merged.
     """
     run = Run(replace(config, quantise="none"), folder, lambda text: None)
-    done = [s.name for s in config.stages if is_whole(folder / "stages" / s.name)]
-    chosen = stage or (done[-1] if done else "")
-    if chosen not in done:
-        named = ", ".join(done) or "none"
-        raise CheckpointError(f"{folder}: stage {chosen!r} is not finished; finished are: {named}")
-    done = done[: done.index(chosen) + 1]
-    for name in done:  # each keeps the weights of `llm` and `encoder` only if it trained them
-        checkpoint.load_weights(folder, name, run.parts[0])
+    names = [s.name for s in config.stages]
+    whole = [n for n in names if is_whole(folder / "stages" / n)]
+    going = next((n for n in names if n not in whole), "")
+    chosen = stage or (going if at else whole[-1] if whole else "")
+    if chosen not in (names if at else whole):
+        raise CheckpointError(
+            f"{folder}: stage {chosen!r} is not finished; finished are: {', '.join(whole) or 'none'}. One that goes on "
+            "is exported with --checkpoint best or latest"
+        )
+    done: dict[str, Any] = {}
+    for name in names[: names.index(chosen) + (0 if at else 1)]:
+        # Each keeps the weights of `llm` and `encoder` only if it trained them.
+        done[name] = checkpoint.load_weights(folder, name, run.parts[0])
+    if at:
+        done[chosen] = _going_on(run, folder, chosen, at)
     return run, done
+
+
+def _going_on(run: Run, folder: Path, stage: str, at: str) -> dict[str, Any]:
+    """Load weights of a stage that is not finished; gives what is known of them."""
+    if at == "best":
+        found = checkpoint.load_weights(folder, f"{stage}-best", run.parts[0])
+        there = "no validation yet"
+    else:
+        found = checkpoint.load_step(folder, stage, None if at == "latest" else int(at), run.parts[0])
+        there = ", ".join(map(str, checkpoint.steps(folder, stage))) or "none"
+    if found is None:
+        raise CheckpointError(f"{folder}: stage {stage!r} has no weights {at!r}; there are: {there}")
+    return {**found, "unfinished": at}
 
 
 def write_trained_on(data: DataConfig, adapter: Path, folder: Path) -> int:
@@ -104,15 +131,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def summary(config: RunConfig, folder: Path, stages: list[str]) -> dict[str, Any]:
-    """What the training was, and that of the adapter it went on from, without paths of this machine."""
+def summary(config: RunConfig, folder: Path, stages: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training was, with the figures of its stages, and that of the adapter it went on from; without paths of
+    this machine.
+    """
     values = config.to_dict()
     values["data"] = {
         k: v for k, v in values["data"].items() if k in ("max_windows", "min_class_clips", "classes_without_tag")
     }
     values.pop("out")
-    figures = {s: json.loads((folder / "stages" / s / "about.json").read_text(encoding="utf-8")) for s in stages}
-    found = {"config": values, "stages": figures, "packages": {p: version(p) for p in PACKAGES}}
+    found = {"config": values, "stages": dict(stages), "packages": {p: version(p) for p in PACKAGES}}
     if (folder / START).is_file():
         found["start"] = json.loads((folder / START).read_text(encoding="utf-8"))
     return found
+
+
+def read_stages(exported: Path) -> dict[str, Any]:
+    """The stages that an exported folder is made of, with their figures."""
+    file = exported / (MERGED if (exported / MERGED).is_file() else ABOUT)
+    stages: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["training"]["stages"]
+    return stages

@@ -142,6 +142,9 @@ class Stage:
     """Processes that make batches ahead."""
     processes: Processes = Processes()  # noqa: RUF009 - frozen
     """Those that train."""
+    save_every_steps: int = 0
+    keep: int = checkpoint.KEPT
+    """Checkpoints."""
 
     def run(self, stop: Stop) -> bool:
         """Train to the end; False when it was asked to stop before."""
@@ -153,7 +156,7 @@ class Stage:
         groups: list[Any] = list(optimizer_groups(self.names, self.config))
         if own := list(extra.parameters()):
             groups.append({"params": own, "lr": 1e-3, "peak": 1e-3, "weight_decay": 0.0, "name": "extra"})
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups, betas=(self.config.betas[0], self.config.betas[1]))
         self.progress = Progress(self.config.name)
         if (found := checkpoint.latest(self.folder, self.config.name)) is not None:
             self.progress = checkpoint.restore(found, self.model, extra, self.optimizer, self.names)
@@ -238,6 +241,7 @@ class Stage:
     def _asked(self, stop: Stop) -> tuple[bool, bool]:
         """Whether any process was asked to stop, and whether a checkpoint is due: all of them must do the same."""
         due = time.monotonic() - self.saved > self.save_every_seconds
+        due |= self.save_every_steps > 0 and self.progress.step % self.save_every_steps == 0
         if self.processes.world == 1:
             return stop.asked, due
         asked = torch.tensor([float(stop.asked), float(due)], device=self.device)
@@ -273,6 +277,6 @@ class Stage:
         with self.processes.main_first():
             if self.processes.main:
                 checkpoint.save(
-                    self.folder, self.model, self.objective.extra, self.optimizer, self.progress, self.names
+                    self.folder, self.model, self.objective.extra, self.optimizer, self.progress, self.names, self.keep
                 )
         self.saved = time.monotonic()

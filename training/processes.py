@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,8 @@ from alm.aligner import Heard
 from alm.errors import AlmError, ConfigError
 
 T = TypeVar("T")
+WAITS = timedelta(hours=1)
+"""For the others: the first process makes evidence alone, which takes longer than the ten minutes that NCCL waits."""
 
 
 class ProcessError(AlmError):
@@ -152,7 +155,7 @@ def join(device: str) -> Processes:
     from accelerate import PartialState
 
     _refuse_unknown()
-    state = PartialState(cpu=device == "cpu")
+    state = PartialState(cpu=device == "cpu", timeout=WAITS)
     if state.num_processes == 1:
         return Processes()
     if state.device.type != torch.device(device).type:

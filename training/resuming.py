@@ -14,7 +14,7 @@ from training.config import RunConfig, build
 CONFIG = "config.json"
 FIXED = ("preset", "base", "model", "lora", "encoder_adapters", "quantise", "seed")
 """Of what was trained so far: other weights would be needed, or other random numbers."""
-FREE = ("out", "threads", "workers", "device", "save_every_minutes", "curves")
+FREE = ("out", "threads", "workers", "device", "save_every_minutes", "save_every_steps", "keep_checkpoints", "curves")
 """These change how it is trained, not what."""
 
 

@@ -412,12 +412,13 @@ class Run:
         if self.processes.shards and isinstance(objective, LanguageObjective):
             check_rows(objective.train)
             shard(model, self.processes, self.config.device)
-        self.say(f"stage {stage.name}: {sum(p.numel() for p in names.values()):,} parameters learn")
+        learned = sum(p.numel() for p in names.values())
+        self.say(f"stage {stage.name}: {learned:,} parameters learn ({', '.join(stage.train)})")
         log = Log(self.folder / "log.jsonl", listeners=self.listeners, writes=self.processes.main)
         running = Stage(
             model, names, stage, objective, self.folder, log, self.config.seed,
             self.config.save_every_minutes * 60.0, self.config.precision == "bf16", self.config.device,
-            self.config.workers, self.processes,
+            self.config.workers, self.processes, self.config.save_every_steps, self.config.keep_checkpoints,
         )  # fmt: skip
         if (begun := checkpoint.latest(self.folder, stage.name)) is not None:
             self.say(f"stage {stage.name} goes on from {begun}")

@@ -18,7 +18,7 @@ import torch
 from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from training.atomic import write_json
-from training.config import RunConfig
+from training.config import RunConfig, build
 from training.features import FeatureCache
 from training.precision import as_kept
 from training.rows import Collator, Row
@@ -81,12 +81,20 @@ def same_study(kept: Path, files: Mapping[str, Any]) -> None:
     begun = any(kept.glob(f"*/{SCORES}"))
     for name, content in files.items():
         path = kept / name
-        if begun and (not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != content):
+        if begun and (not path.is_file() or _kept(path) != content):
             raise ConfigError(
                 f"{path}: the scores beside it are of other questions or settings; give another --kept, or the same "
                 "corpus, configuration, --tasks and --most"
             )
         write_json(path, content)
+
+
+def _kept(path: Path) -> Any:
+    """What a file holds; of a configuration, with fields that came later as they are when left out."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if path.name != CONFIG:
+        return content
+    return json.loads(json.dumps(build(RunConfig, content, str(path)).to_dict()))
 
 
 def jobs(arms: Sequence[Arm], seeds: Sequence[int]) -> list[Job]:
