@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from alm import encoders
 from alm.configuration import AlmConfig, EncoderConfig
-from alm.errors import WeightsError
+from alm.encoders.base import load_exactly
+from alm.errors import ConfigError, WeightsError
 from alm.fusion import FusedDecoder
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import Preset
@@ -32,12 +33,16 @@ def build_config(
     encoder_folders: Mapping[str, str | Path],
     changes: dict[str, Any] | None = None,
 ) -> AlmConfig:
-    """The model configuration of a preset on given base weights; `changes` replace fields of `preset.model`."""
+    """The model configuration of a preset on given base weights; `changes` replace fields of `preset.model`.
+
+    Raises:
+        ConfigError: an encoder has no such field, or the fields contradict each other.
+        WeightsError: an encoder's checkpoint cannot be read, or the tokenizer lacks the preset's audio token.
+    """
     values: dict[str, Any] = {**preset.model, **(changes or {})}
-    named = {n: dict(e) for n, e in values.pop("encoders").items()}
-    for name, settings in named.items():
-        own = preset.model["encoders"].get(name, {}).get("config", {})
-        settings["config"] = {**encoders.checkpoint_config(settings["family"], encoder_folders[name]), **own}
+    named = {
+        n: {**e, "config": encoder_config(preset, n, e, encoder_folders[n])} for n, e in values.pop("encoders").items()
+    }
     text = AutoConfig.from_pretrained(llm)
     audio_id = tokenizer.convert_tokens_to_ids(preset.audio_token)
     if audio_id is None or audio_id == tokenizer.unk_token_id or audio_id >= text.vocab_size:
@@ -46,6 +51,26 @@ def build_config(
             "choose one of its special tokens as audio_token in the preset"
         )
     return AlmConfig(text_config=text.to_dict(), encoders=named, audio_token_id=int(audio_id), **values)
+
+
+def encoder_config(preset: Preset, name: str, given: Mapping[str, Any], source: str | Path | None) -> dict[str, Any]:
+    """Architecture of an encoder: what its checkpoint says, changed by the preset, changed by what is given.
+
+    Args:
+        name: of the encoder. What the preset says of it counts where both mean the same family.
+        given: fields of `EncoderConfig`.
+        source: the checkpoint; None where it is not on this machine, and then what it would say is missing.
+
+    Raises:
+        ConfigError: no family is given.
+        WeightsError: the checkpoint cannot be read.
+    """
+    if "family" not in given:
+        raise ConfigError(f"encoders.{name} names no family; there are {', '.join(encoders.names())}")
+    family, usual = given["family"], preset.model["encoders"].get(name, {})
+    found = encoders.checkpoint_config(family, source) if source else {}
+    own = usual.get("config", {}) if usual.get("family") == family else {}
+    return {**found, **own, **given.get("config", {})}
 
 
 def build_model(
@@ -69,19 +94,23 @@ def build_model(
     model.model.language_model, model.lm_head = base.model, base.lm_head
     model.model.hearing, model.model.fusion = AudioHearing(config), FusedDecoder(config)
     for name, settings in config.encoder_configs.items():
-        model.model.hearing.encoders[name] = _load_encoder(settings, encoder_folders[name])
+        model.model.hearing.encoders[name] = load_encoder(settings, encoder_folders[name])
     _no_meta(model)
     model.generation_config = GenerationConfig.from_pretrained(llm)
     return model.to(device).eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
-def _load_encoder(settings: EncoderConfig, source: str | Path) -> encoders.AudioEncoder:
-    """Pretrained, and built as the preset wants it where that differs from what the checkpoint says."""
+def load_encoder(settings: EncoderConfig, source: str | Path) -> encoders.AudioEncoder:
+    """Pretrained, and built as the configuration wants it where that differs from what the checkpoint says.
+
+    Raises:
+        WeightsError: the checkpoint cannot be read, or its weights do not fit the configuration.
+    """
     found = encoders.load(settings.family, source)
     if encoders.checkpoint_config(settings.family, source) == settings.config:
         return found
     made = encoders.build(settings.family, settings.config)
-    made.load_state_dict(found.state_dict())
+    load_exactly(made, found.state_dict(), str(source))
     return made.float().eval().requires_grad_(False)
 
 

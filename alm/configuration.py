@@ -14,6 +14,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from alm import encoders
 from alm.errors import ConfigError
 
 T = TypeVar("T")
@@ -96,9 +97,7 @@ class AlignerConfig:
                 "and 1 for all kinds but 'qformer'"
             )
         if self.grid_frames_per_second < 0:
-            raise ConfigError(
-                f"aligner.grid_frames_per_second is {self.grid_frames_per_second}; it must be 0 or more"
-            )
+            raise ConfigError(f"aligner.grid_frames_per_second is {self.grid_frames_per_second}; it must be 0 or more")
         if self.num_queries < 1:
             raise ConfigError(f"aligner.num_queries is {self.num_queries}; it must be at least 1")
         if self.hidden_size % self.num_heads:
@@ -158,7 +157,10 @@ def from_dict(cls: type[T], values: dict[str, Any] | T) -> T:
     ready = {
         k: from_dict(nested[k], v) if k in nested else tuple(v) if isinstance(v, list) else v for k, v in values.items()
     }
-    return cls(**ready)
+    try:
+        return cls(**ready)
+    except TypeError as error:  # a field without a default is missing
+        raise ConfigError(f"{cls.__name__}: {error}") from error
 
 
 @strict
@@ -248,6 +250,8 @@ class AlmConfig(PreTrainedConfig):
                 f"max_audio_tokens is {self.max_audio_tokens}; it must be 0 or at least the {self.tokens_per_window} "
                 "tokens of one window"
             )
+        for name, encoder in self.encoder_configs.items():
+            check_encoder(name, encoder, self.window_seconds)
         layers = self.text_config.num_hidden_layers  # type: ignore[union-attr]
         for branch in self.branch_configs:
             if missing := [e for e in branch.encoders if e not in self.encoder_configs]:
@@ -282,6 +286,24 @@ class AlmConfig(PreTrainedConfig):
         """Of a recording's windows, how many the language model meets after merging."""
         step = self.window_seconds - self.overlap_seconds
         return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
+
+
+def check_encoder(name: str, encoder: EncoderConfig, window_seconds: float) -> None:
+    """That the fields of an encoder are known, and that it hears a whole window; makes no encoder.
+
+    Raises:
+        ConfigError: a field is unknown or impossible, or the window is longer than the family hears at once.
+    """
+    try:
+        front_end = encoders.front_end(encoder.family, encoder.config)
+    except ConfigError as error:
+        raise ConfigError(f"encoders.{name}: {error}") from error
+    longest, rate = front_end.max_seconds, front_end.sample_rate
+    if round(window_seconds * rate) > round(longest * rate):
+        raise ConfigError(
+            f"window_seconds is {window_seconds:g}, but the encoder {name!r} ({encoder.family}) hears at most "
+            f"{longest:g} s at once; set window_seconds to that or less, or take another encoder"
+        )
 
 
 def windows_left(count: int, max_audio_tokens: int, tokens_per_window: int, whole_seconds: float, step: float) -> int:

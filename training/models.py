@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from alm import weights
-from alm.building import build_config, build_model, build_processor, load_tokenizer
+from alm.building import build_config, build_model, build_processor, load_encoder, load_tokenizer
 from alm.configuration import AlmConfig
-from alm.encoders import load as load_encoder
 from alm.errors import ConfigError
+from alm.loading import SHIPPED
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
-from alm.presets import load_preset
+from alm.presets import OWN_WEIGHTS, Preset, load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 from training.config import RunConfig
 from training.sounds import read_classes
@@ -24,35 +24,78 @@ from training.sounds import read_classes
 
 @dataclass(frozen=True)
 class Base:
-    """Folders of the frozen parts, and what the preset says about them."""
+    """The frozen parts, and what the preset says about them."""
 
     llm: Path
+    """Folder of the language model."""
     encoders: dict[str, Path]
-    transcriber: Path
+    """Checkpoint of each encoder: a folder or a file."""
+    weights: str
+    """The preset's set of weights, which the transcriber is from."""
     system: str
     audio_token: str
 
+    @property
+    def transcriber(self) -> Path:
+        """Folder of the Whisper that writes speech down.
+
+        Raises:
+            ConfigError: the preset comes without weights.
+        """
+        if self.weights == OWN_WEIGHTS:
+            raise ConfigError(
+                "the run's preset comes without a transcriber; write the transcripts with a configuration of the "
+                "preset tiny, and name their file as data.transcripts"
+            )
+        return weights.ensure(self.weights).transcriber
+
 
 def find_base(config: RunConfig) -> Base:
-    """The base weights of a run: the folders that it names, and the preset's (`alm weights` makes them) for the rest.
+    """The base weights of a run: what it names, and the preset's (`alm weights` makes them) for the rest.
 
     Raises:
-        ConfigError: a folder that it names is not there.
+        ConfigError: what it names is not there, or a preset without weights is left with gaps.
     """
     preset, own = load_preset(config.preset), config.base
-    if missing := [f for f in (own.llm, *own.encoders.values()) if f and not Path(f).is_dir()]:
+    gone = [f for f in own.encoders.values() if not Path(f).exists()]
+    if missing := [*([own.llm] if own.llm and not Path(own.llm).is_dir() else []), *gone]:
         raise ConfigError(
-            f"base names the folder {missing[0]}, which is not here; put the weights there, or see what the run would "
+            f"base names {missing[0]}, which is not here; put the weights there, or see what the run would "
             "take with --dry-run --gpu h100"
         )
-    found = weights.ensure(preset.weights)
-    return Base(
-        Path(own.llm) if own.llm else found.llm,
-        {"whisper": found.whisper, "aisfx": found.aisfx, **{n: Path(f) for n, f in own.encoders.items()}},
-        found.transcriber,
-        own.system or preset.system,
-        own.audio_token or preset.audio_token,
-    )
+    llm, places = Path(own.llm), {n: Path(f) for n, f in own.encoders.items()}
+    gaps = [n for n in wanted_encoders(config) if n not in places]
+    if gaps or not own.llm:
+        _check_gaps(preset, own.llm, gaps)
+        found = weights.ensure(preset.weights)
+        llm, places = Path(own.llm or found.llm), {**{n: getattr(found, n) for n in gaps}, **places}
+    return Base(llm, places, preset.weights, own.system or preset.system, own.audio_token or preset.audio_token)
+
+
+def wanted_encoders(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """The encoders of a run's model, by name."""
+    found: dict[str, dict[str, Any]] = {**load_preset(config.preset).model, **config.model}["encoders"]
+    return found
+
+
+def _check_gaps(preset: Preset, llm: str, gaps: list[str]) -> None:
+    """Raises ConfigError where the preset has no weights of what `base` does not name."""
+    if preset.weights == OWN_WEIGHTS:
+        lacking = ", ".join([*([] if llm else ["base.llm"]), *(f"base.encoders.{n}" for n in gaps)])
+        raise ConfigError(f"preset {preset.name!r} comes without weights; name their places as {lacking}")
+    if unknown := [n for n in gaps if n not in SHIPPED]:
+        raise ConfigError(
+            f"preset {preset.name!r} has no weights of the encoder {unknown[0]!r}; name its checkpoint as "
+            f"base.encoders.{unknown[0]}"
+        )
+
+
+def encoder_checkpoint(config: RunConfig, name: str) -> Path | None:
+    """Where an encoder of a run is, if it is on this machine: the place that `base` names, or the preset's."""
+    if named := config.base.encoders.get(name):
+        return Path(named) if Path(named).exists() else None
+    kind = load_preset(config.preset).weights
+    return None if kind == OWN_WEIGHTS or name not in SHIPPED else getattr(weights.ensure(kind), name)
 
 
 def model_config(config: RunConfig, base: Base, tag_labels: list[str]) -> AlmConfig:
@@ -121,7 +164,7 @@ def make_ear(config: RunConfig, base: Base) -> Ear:
     settings = model_config(config, base, [])
     hearing = AudioHearing(settings)
     for name, encoder in settings.encoder_configs.items():
-        hearing.encoders[name] = load_encoder(encoder.family, base.encoders[name])
+        hearing.encoders[name] = load_encoder(encoder, base.encoders[name])
     # A third faster on CPU, and the same numbers but for rounding.
     hearing.eval().requires_grad_(False).to(config.device)
     for convolution in (m for m in hearing.modules() if isinstance(m, nn.Conv2d)):

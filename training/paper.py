@@ -20,10 +20,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from alm import encoders
 from alm.aligner import build_aligner
 from alm.audio import windows
-from alm.configuration import BranchConfig, EncoderConfig, from_dict
+from alm.building import encoder_config
+from alm.configuration import AlmConfig, BranchConfig, EncoderConfig, check_encoder, from_dict
 from alm.errors import ConfigError
 from alm.presets import load_preset
 from training.config import LoraSettings, RunConfig, StageConfig
+from training.models import encoder_checkpoint, find_base
 
 REACHED = 0.4
 """Share of a card's peak that training is taken to reach."""
@@ -60,6 +62,7 @@ class Ear:
     dim: int
     layers: int
     frames_per_second: float
+    """Tokens that its layers work on."""
     handed: int
     """Layers that the aligner gets."""
 
@@ -99,7 +102,8 @@ def measure(config: RunConfig) -> Sizes:
         decoder = AutoModelForCausalLM.from_config(text)
     inner: Any = decoder.model
     branches = tuple(from_dict(BranchConfig, dict(b)) for b in values["branches"])
-    ears = {n: _ear(config, n, e) for n, e in values["encoders"].items()}
+    window = values.get("window_seconds", AlmConfig.window_seconds)
+    ears = {n: _ear(config, n, e, window) for n, e in values["encoders"].items()}
     head = 0 if text.tie_word_embeddings else count(decoder.lm_head)
     first = min(b.fusion.start_layer for b in branches) if config.lora.from_start_layer else 0
     groups = {
@@ -110,7 +114,7 @@ def measure(config: RunConfig) -> Sizes:
     }
     return Sizes(
         text, groups, count(inner.layers[0]), count(inner.embed_tokens), head, ears, branches,
-        values.get("window_seconds", 10.0), values.get("overlap_seconds", 0.0),
+        window, values.get("overlap_seconds", 0.0),
     )  # fmt: skip
 
 
@@ -123,27 +127,38 @@ def _text_config(config: RunConfig) -> Any:
     if config.base.text_config:
         given = dict(config.base.text_config)
         return AutoConfig.for_model(given.pop("model_type"), **given)
-    from training.models import find_base
-
     return AutoConfig.from_pretrained(find_base(config).llm)
 
 
-def _ear(config: RunConfig, name: str, given: dict[str, Any]) -> Ear:
+def _ear(config: RunConfig, name: str, given: dict[str, Any], window_seconds: float) -> Ear:
     if name in config.base.shapes:
         shape = dict(config.base.shapes[name])
         handed = len(given.get("layers", [-1]))
         return Ear(
             int(shape["parameters"]), int(shape["dim"]), int(shape["layers"]), shape["frames_per_second"], handed
         )
-    settings = from_dict(EncoderConfig, dict(given))
-    inside = settings.config
-    if not inside:
-        from training.models import find_base
-
-        inside = encoders.checkpoint_config(settings.family, find_base(config).encoders[name])
+    source = encoder_checkpoint(config, name)
+    inside = encoder_config(load_preset(config.preset), name, given, source)
+    if source is None and not inside:
+        raise ConfigError(
+            f"the encoder {name!r} is not on this machine; write its architecture as model.encoders.{name}.config, "
+            f"its size as base.shapes.{name}, or put it where base.encoders.{name} says"
+        )
+    settings = from_dict(EncoderConfig, {**given, "config": inside})
+    check_encoder(name, settings, window_seconds)
     with torch.device("meta"):
         made = encoders.build(settings.family, inside)
-    return Ear(count(made), made.dim, made.num_layers, float(made.frames_per_second), len(settings.layers))
+    return Ear(count(made), made.dim, made.num_layers, _tokens_a_second(settings), len(settings.layers))
+
+
+def _tokens_a_second(settings: EncoderConfig) -> float:
+    """What the layers work on. Where an encoder gives the mean of a time step's patches, these are more than that."""
+    with torch.device("meta"):
+        try:
+            made = encoders.build(settings.family, {**settings.config, "frequency": "tokens"})
+        except ConfigError:  # no patches, so the family has no such field
+            made = encoders.build(settings.family, settings.config)
+    return float(made.frames_per_second)
 
 
 def _aligner(branch: BranchConfig, ears: dict[str, Ear], width: int) -> int:
