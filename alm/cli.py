@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ import typer
 from alm.cli_encoders import app as encoders_app
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.cores import usable_cores
-from alm.errors import ConversationError
+from alm.errors import ConversationError, PresetError
 from alm.terminal import (
     asked_lines,
     console,
@@ -56,7 +56,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Preset = Annotated[str, typer.Option(help="Model to use; `alm info` lists them.")]
+Preset = Annotated[
+    str, typer.Option(help="Model to use; `alm info` lists them. Or the path of a preset.json of your own.")
+]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--part",
+        metavar="NAME=PATH",
+        help="Weights that the preset lacks: language_model, an encoder by its name, transcriber; may be given again.",
+        show_default=False,
+    ),
+]
 Adapter = Annotated[Path | None, typer.Option(help="Folder of a trained adapter, instead of the preset's own.")]
 EvidenceSwitch = Annotated[
     bool | None,
@@ -94,6 +105,7 @@ def ask(
     ],
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    parts: Parts = None,
     evidence: EvidenceSwitch = None,
     system: Annotated[str | None, typer.Option(help="Instruction that precedes the conversation.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=8192, help="Longest answer in tokens.")] = 256,
@@ -113,7 +125,9 @@ def ask(
     """
     clips, question = split_words(words)
     recordings = [_read_clip(clip) for clip in clips]
-    assistant = load_assistant(preset, adapter=adapter, evidence=evidence, quiet=quiet or as_json)
+    assistant = load_assistant(
+        preset, adapter=adapter, evidence=evidence, quiet=quiet or as_json, parts=parse_parts(parts)
+    )
     chat = assistant.conversation(system)
     if temperature > 0:
         _seed(seed)
@@ -132,12 +146,13 @@ def tag(
     clip: Annotated[str, typer.Argument(help="Audio file, or `-` for standard input.", show_default=False)],
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    parts: Parts = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Show the events and the speech in a recording with their times, without the language model."""
     recording = _read_clip(clip)
-    assistant = load_assistant(preset, adapter=adapter, evidence=True, quiet=quiet or as_json)
+    assistant = load_assistant(preset, adapter=adapter, evidence=True, quiet=quiet or as_json, parts=parse_parts(parts))
     with working("listening", quiet=quiet or as_json):
         evidence = assistant.analyse(recording)
     if as_json:
@@ -153,10 +168,12 @@ def weights(
     quiet: Quiet = False,
 ) -> None:
     """Fetch, verify and convert the weights, once. Other commands do the same when they need to."""
-    from alm.presets import load_preset
+    from alm.presets import OWN_WEIGHTS, load_preset
     from alm.weights import ensure, home
 
     kind = load_preset(preset).weights
+    if kind == OWN_WEIGHTS:
+        raise PresetError(f"preset {preset!r} comes without weights; bring them with --part NAME=PATH where it is used")
     with step_bars(quiet=quiet) as progress:
         ensure(kind, progress=progress)
     if not quiet:
@@ -212,23 +229,47 @@ def split_words(words: Sequence[str]) -> tuple[list[str], str]:
     return clips, question.strip()
 
 
+def parse_parts(texts: Sequence[str] | None) -> dict[str, str]:
+    """Of `NAME=PATH` each, as `alm.load` takes them; a path is made absolute, what is no path here is a hub's id.
+
+    Raises:
+        PresetError: one is written otherwise, or a name comes twice.
+    """
+    parts: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, source = text.partition("=")
+        if not (name and equals and source):
+            raise PresetError(f"--part is {text!r}; it must be NAME=PATH, as in --part beats=BEATs_iter3.pt")
+        if name in parts:
+            raise PresetError(f"--part names {name} twice ({parts[name]}, {source}); leave one of them out")
+        path = Path(source).expanduser()
+        parts[name] = str(path.absolute()) if path.exists() else source
+    return parts
+
+
 def load_assistant(
-    preset: str, *, adapter: Path | None = None, evidence: bool | None = None, quiet: bool = False
+    preset: str,
+    *,
+    adapter: Path | None = None,
+    evidence: bool | None = None,
+    quiet: bool = False,
+    parts: Mapping[str, str] | None = None,
 ) -> Assistant:
     """The one place where a command line loads a model: weights first, with progress when they are new."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from alm.presets import load_preset
+    from alm.presets import OWN_WEIGHTS, load_preset
 
     chosen = load_preset(preset)
     with working("starting", quiet=quiet):
         import alm
         from alm.weights import ensure
-    with step_bars(quiet=quiet) as progress:
-        ensure(chosen.weights, progress=progress)
+    if chosen.weights != OWN_WEIGHTS:
+        with step_bars(quiet=quiet) as progress:
+            ensure(chosen.weights, progress=progress)
     _share_cores()
     with working("loading the model", quiet=quiet):
-        return alm.load(preset, adapter=adapter, evidence=evidence)
+        return alm.load(preset, adapter=adapter, evidence=evidence, parts=parts or None)
 
 
 def _share_cores() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alm.errors import CheckpointError, PresetError
+from alm.presets import OWN_WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +19,15 @@ if TYPE_CHECKING:
     from alm.assistant import Assistant
     from alm.presets import Preset
 
-OWN_WEIGHTS = "own"
-"""What a preset says whose weights the user brings."""
-
 ADAPTER_MODEL_FIELDS = (
     "encoders", "branches", "early_audio", "window_seconds", "overlap_seconds", "max_audio_seconds", "tag_labels",
     "tag_hidden", "tag_words", "tell_likeliest", "lora_on_text_only",
 )  # fmt: skip
 """Fields of the model's configuration that an adapter keeps."""
-_PRESETS_OWN = ("encoders", "max_audio_seconds")
-"""Those of them that it does not fix whole: the weights' own configurations, and how much may be heard."""
+_PRESETS_OWN = ("max_audio_seconds",)
+"""Those of them that the preset decides all the same: how much may be heard."""
+SHIPPED = ("whisper", "aisfx")
+"""Encoders whose weights come with the set `tiny`, by their names in its presets."""
 
 
 def load(
@@ -42,13 +42,14 @@ def load(
     """A ready assistant.
 
     Args:
-        preset: a name of `alm.presets.names()`.
+        preset: a name of `alm.presets.names()`, or the path of a `preset.json` of your own or of its folder.
         adapter: folder of a trained adapter instead of the one that ships with the preset; False for none, to compare
             with: shaped as with the preset's own, but the parts that listen have random weights.
         evidence: whether event tags and transcript are given to the language model as text; the preset decides if None.
         parts: for presets that come without weights: `language_model` (a transformers folder or hub id), each encoder
-            by its name in the preset (whatever `alm.encoders.open_encoder` opens) and, if speech is to be written
-            down, `transcriber` (a folder with Whisper in CTranslate2's format).
+            by its name (whatever `alm.encoders.open_encoder` opens) and, if speech is to be written down,
+            `transcriber` (a folder with Whisper in CTranslate2's format). With another adapter, those encoders that it
+            was trained with and the preset has no weights of.
 
     Raises:
         PresetError, WeightsError, CheckpointError: what was asked for is unknown, missing or damaged.
@@ -66,7 +67,7 @@ def load(
     shape = Path(adapter) if adapter else chosen.adapter
     folder = None if adapter is False else shape
     changes = adapter_fields(shape) if shape else {}
-    base = _base(chosen, parts)
+    base = _base(chosen, changes.get("encoders", chosen.model["encoders"]), parts)
     tokenizer = load_tokenizer(base.llm)
     config = build_config(chosen, base.llm, tokenizer, base.encoders, changes)
     with quiet_libraries():
@@ -87,23 +88,44 @@ class _Base:
     transcriber: Path | None
 
 
-def _base(preset: Preset, parts: Mapping[str, str | Path] | None) -> _Base:
-    """The preset's own weights, or those that the user gave."""
+def _base(preset: Preset, needed: Collection[str], parts: Mapping[str, str | Path] | None) -> _Base:
+    """The preset's own weights and those that the user gave, for the encoders that are needed."""
     from alm import weights
 
-    if preset.weights != OWN_WEIGHTS:
-        if parts:
-            raise PresetError(f"preset {preset.name!r} has weights of its own; leave parts out")
-        found = weights.ensure(preset.weights)
-        return _Base(found.llm, {"whisper": found.whisper, "aisfx": found.aisfx}, found.transcriber)
-    given, names = dict(parts or {}), list(preset.model["encoders"])
-    transcriber = given.pop("transcriber", None)
-    if given.keys() != {"language_model", *names}:
+    given = dict(parts or {})
+    if preset.weights == OWN_WEIGHTS:
+        transcriber = given.pop("transcriber", None)
+        _check_all_given(preset.name, given, needed)
+        return _Base(given.pop("language_model"), given, Path(transcriber) if transcriber else None)
+    _check_rest_given(preset.name, given, needed)
+    found = weights.ensure(preset.weights)
+    shipped = {"whisper": found.whisper, "aisfx": found.aisfx}
+    return _Base(found.llm, {**shipped, **given}, found.transcriber)
+
+
+def _check_all_given(preset: str, given: Collection[str], needed: Collection[str]) -> None:
+    """Of a preset without weights."""
+    if set(given) != {"language_model", *needed}:
         raise PresetError(
-            f"preset {preset.name!r} comes without weights and takes the parts language_model, {', '.join(names)} and "
-            f"perhaps transcriber; given are {', '.join(sorted(given)) or 'none'}. Pass parts={{name: folder or id}}"
+            f"preset {preset!r} comes without weights and takes the parts language_model, {', '.join(needed)} and "
+            f"perhaps transcriber; given are {', '.join(sorted(given)) or 'none'}. Pass parts={{name: folder or id}}, "
+            "on the command line --part NAME=PATH for each"
         )
-    return _Base(given.pop("language_model"), given, Path(transcriber) if transcriber else None)
+
+
+def _check_rest_given(preset: str, given: Collection[str], needed: Collection[str]) -> None:
+    """Of a preset that has weights, for the encoders of an adapter that has others."""
+    if missing := [name for name in needed if name not in (*SHIPPED, *given)]:
+        raise PresetError(
+            f"preset {preset!r} has no weights of {', '.join(missing)}, with which the adapter was trained (or which "
+            f"the preset names); pass parts={{{missing[0]!r}: checkpoint}}, on the command line "
+            f"--part {missing[0]}=PATH, for each of them"
+        )
+    if unknown := sorted(set(given) - set(needed)):
+        raise PresetError(
+            f"preset {preset!r} has weights of its own and takes no part {', '.join(unknown)}; leave it out. Parts may "
+            f"be the encoders that the adapter was trained with: {', '.join(needed)}"
+        )
 
 
 @contextmanager
@@ -133,8 +155,8 @@ def adapter_fields(folder: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["model"]
         fixed = set(ADAPTER_MODEL_FIELDS) - set(_PRESETS_OWN)
-        encoders = {n: {k: v for k, v in e.items() if k != "config"} for n, e in stored["encoders"].items()}
-        return {"encoders": encoders, **{k: v for k, v in stored.items() if k in fixed}}
+        encoders = {n: dict(e) for n, e in stored["encoders"].items()}
+        return {**{k: v for k, v in stored.items() if k in fixed}, "encoders": encoders}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: no readable adapter ({type(error).__name__}); give a folder that the training's export wrote"

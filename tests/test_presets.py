@@ -32,8 +32,8 @@ def test_their_shapes_hold_together(name: str) -> None:
     config = AlmConfig(text_config=text, encoders=made, **model)
     with torch.device("meta"):
         hearing = AudioHearing(config)
-    longest = max(encoders.front_end(e.family, e.config).max_seconds for e in config.encoder_configs.values())
-    assert config.window_seconds <= longest and config.windows_left(10**6) * config.tokens_per_window <= 4096
+    shortest = min(encoders.front_end(e.family, e.config).max_seconds for e in config.encoder_configs.values())
+    assert config.window_seconds <= shortest and config.windows_left(10**6) * config.tokens_per_window <= 4096
     assert len(hearing.aligners) == len(config.branch_configs)
 
 

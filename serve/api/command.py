@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from alm.cli import Adapter, EvidenceSwitch, Preset, load_assistant
+from alm.cli import Adapter, EvidenceSwitch, Parts, Preset, load_assistant, parse_parts
+from alm.presets import load_preset
 from alm.terminal import console, printable
 from serve.addresses import reached_by_others
 from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
@@ -15,6 +16,7 @@ from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
 def serve(
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    parts: Parts = None,
     evidence: EvidenceSwitch = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
@@ -55,10 +57,11 @@ def serve(
         max_seconds=max_seconds,
     )
     opener = Opener(limits, Fetcher(frozenset(allow_host or ())))
-    settings = ServerSettings(preset, tuple(api_key or ()), max_new_tokens, min(256, max_new_tokens), opener)
+    name = load_preset(preset).name
+    settings = ServerSettings(name, tuple(api_key or ()), max_new_tokens, min(256, max_new_tokens), opener)
     _note_open(host, bool(api_key))
     check_engine(engine)
-    assistant = load_assistant(preset, adapter=adapter, evidence=evidence)
+    assistant = load_assistant(preset, adapter=adapter, evidence=evidence, parts=parse_parts(parts))
     started = start_engine(engine, assistant, rows, max_queue, cache_gigabytes)
     launch(started, assistant.ears.transcriber, settings, host, port)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alm.cli import Adapter, AsJson, EvidenceSwitch, Preset, Quiet, load_assistant
+from alm.cli import Adapter, AsJson, EvidenceSwitch, Parts, Preset, Quiet, load_assistant, parse_parts
 from alm.errors import ConfigError
 from alm.terminal import console, printable, progress_bars, write_json
 from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
@@ -41,6 +41,7 @@ def batch(
     ] = None,
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    parts: Parts = None,
     evidence: EvidenceSwitch = None,
     question: Annotated[
         str | None, typer.Option(help="What to ask about each recording of a folder.", show_default=False)
@@ -106,7 +107,8 @@ def batch(
     merged = tuple(merge or ())
     policy = BatchPolicy(on_error == "stop", retry_errors, details, window, limit, shard=part, merge=merged)
     with ExitStack() as started, _progress("answering", quiet=quiet or as_json) as on_row:
-        load = partial(_batch_engine, engine, rows, target, settings, policy, rows_at_once, workers, started)
+        made = partial(_answerer, settings, parse_parts(parts), rows_at_once)
+        load = partial(_batch_engine, engine, rows, target, made, policy, workers, started)
         outcome = run_batch(rows, target, settings, policy, load, on_row)
     _finish(outcome, "answered", as_json=as_json, quiet=quiet, code=_ROWS_FAILED)
 
@@ -115,9 +117,8 @@ def _batch_engine(
     name: str,
     source: Source,
     target: Path,
-    settings: BatchSettings,
+    make: Callable[..., BatchAnswerer],
     policy: BatchPolicy,
-    rows_at_once: int,
     workers: int,
     started: ExitStack,
 ) -> Engine:
@@ -126,21 +127,21 @@ def _batch_engine(
         from serve.batch.on_ray import RayEngine
 
         spool = target.with_name(target.name + ".spool.jsonl").resolve()
-        load = partial(_answerer, settings, rows_at_once)
-        return RayEngine(source, load, spool, policy.window, details, workers)
+        return RayEngine(source, make, spool, policy.window, details, workers)
     from serve.batch.stages import LocalEngine
 
-    made = _answerer(settings, rows_at_once, started)
-    return LocalEngine(source, made, policy.window, details)
+    return LocalEngine(source, make(started), policy.window, details)
 
 
-def _answerer(settings: BatchSettings, rows_at_once: int, started: ExitStack | None = None) -> BatchAnswerer:
+def _answerer(
+    settings: BatchSettings, parts: Mapping[str, str], rows_at_once: int, started: ExitStack | None = None
+) -> BatchAnswerer:
     """An engine for rows; `started` ends it, or else the end of the process."""
     from serve.batch.answering import BatchAnswerer
 
     check_engine(settings.engine)
     adapter = Path(settings.adapter) if settings.adapter else None
-    assistant = load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence)
+    assistant = load_assistant(settings.preset, adapter=adapter, evidence=settings.evidence, parts=parts)
     decoding = start_engine(settings.engine, assistant, rows_at_once, sys.maxsize, a_batch=True)
     if started is not None:
         started.callback(decoding.close)

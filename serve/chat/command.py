@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from alm.cli import Adapter, EvidenceSwitch, Preset, load_assistant
+from alm.cli import Adapter, EvidenceSwitch, Parts, Preset, load_assistant, parse_parts
 from alm.errors import ConfigError
 from alm.terminal import console, printable
 from alm.weights import home
@@ -18,6 +18,7 @@ from serve.engines.starting import ENGINE_HELP, check_engine, start_engine
 def chat(
     preset: Preset = "tiny",
     adapter: Adapter = None,
+    parts: Parts = None,
     offer: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,12 +79,13 @@ def chat(
         feedback=feedback_path(feedback),
     )
     check_engine(engine)
+    offers, given = [Offer.of(preset, adapter), *map(Offer.parse, offer or ())], parse_parts(parts)
 
     def start(chosen: Offer) -> Served:
-        assistant = load_assistant(chosen.preset, adapter=chosen.adapter, evidence=evidence)
+        own = given if chosen is offers[0] else {}
+        assistant = load_assistant(chosen.preset, adapter=chosen.adapter, evidence=evidence, parts=own)
         return Served(assistant, start_engine(engine, assistant, rows, max_queue, cache_gigabytes))
 
-    offers = [Offer.of(preset, adapter), *map(Offer.parse, offer or ())]
     open_page(Models(offers, start), limits, page)
 
 
