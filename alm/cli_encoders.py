@@ -17,7 +17,11 @@ app = typer.Typer(no_args_is_help=True, help="Audio encoders: list, describe, ru
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Checkpoint = Annotated[
-    str, typer.Option(help="Repository on the hub, file of its authors, or folder. The embedded pair needs none.")
+    str,
+    typer.Option(
+        help="Repository on the hub (OWNER/NAME, or OWNER/NAME:FILE where it has several), file of its authors, or "
+        "folder. The embedded pair needs none."
+    ),
 ]
 Size = Annotated[str, typer.Option(help="Published size, where the checkpoint does not say it; see `info`.")]
 _EMBEDDED = ("aisfx", "whisper")
@@ -104,7 +108,7 @@ def features(
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="Repository on the hub, file of its authors, or folder.")],
+    source: Annotated[str, typer.Argument(help="Repository on the hub (OWNER/NAME[:FILE]), file or folder.")],
     folder: Annotated[Path, typer.Argument(help="New folder for config.json and model.safetensors.")],
     encoder: Annotated[str, typer.Option(help="Family; may be left out where the checkpoint says it.")] = "",
     size: Size = "",

@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 from encoder_checks import check_container
@@ -210,26 +209,6 @@ def test_folders_with_shards_and_settings(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(WeightsError, match="not an object"):
         open_checkpoint(tmp_path)
-
-
-def test_the_hub_is_asked_for_safetensors_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_file(WEIGHTS, tmp_path / "model.safetensors")
-    asked: list[list[str]] = []
-
-    def fetched(repository: str, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
-        return str(tmp_path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: ["model.safetensors", "model.bin"])
-    assert same(open_checkpoint("somebody/something").tensors) and asked == [["*.json", "*.safetensors"]]
-
-    def offline(*_: Any) -> None:
-        raise OSError("no route")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", offline)
-    with pytest.raises(WeightsError, match=r"somebody/something.*no route"):
-        open_checkpoint("somebody/something")
 
 
 # --- the embedded pair in its authors' containers, conversion ---

@@ -24,8 +24,8 @@ def open_encoder(source: str | Path, name: str = "", size: str = "") -> AudioEnc
     """A pretrained encoder in float32, in evaluation mode, without gradients.
 
     Args:
-        source: a repository on the hub, a file in the authors' own container, a transformers folder, or a folder that
-            `convert` wrote.
+        source: a repository on the hub or a file in one (`owner/name:file`), a file in the authors' own container, a
+            transformers folder, or a folder that `convert` wrote.
         name: the family; needed unless the folder names it.
         size: a published size whose fields replace what the checkpoint does not say (`Family.sizes`).
 

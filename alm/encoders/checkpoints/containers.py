@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from alm.encoders.checkpoints.choosing import are_there, weights_among
+from alm.encoders.checkpoints.hub import from_hub, is_on_the_hub
 from alm.encoders.checkpoints.inert import read_inert
 from alm.encoders.checkpoints.plain import plain
+from alm.encoders.checkpoints.tables import beside, shards
 from alm.encoders.checkpoints.tensor_bundle import read_bundle
 from alm.encoders.family import Checkpoint
 from alm.errors import WeightsError
@@ -22,54 +24,45 @@ _TENSOR_KEYS = ("model", "state_dict", "model_state_dict", "teacher", "student",
 """Where authors put the weights in their files, in the order of preference."""
 _MOST_SHARED, _SMALL_BYTES = 4, 64 * 2**20
 """Tensors may share what is stored (BEATs' layers have one table), but are copied apart into an encoder."""
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_TABLES = ["*.json"]
-_SAFE, _PICKLED = ["*.safetensors"], ["*.bin", "*.pt", "*.pth", "*.ckpt"]
+_MOST_FILES = 10_000
+"""That are looked through for weights below a folder."""
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
-    """Tensors and plain settings of a file, a folder or a repository of the hub.
+    """Tensors and plain settings of a file, a folder, a repository of the hub or a file in one (`owner/name:file`).
+
+    The tables beside the weights count for a file as for its folder, and before what lies in the file.
 
     Raises:
         WeightsError: missing, damaged, too large, or it holds something that is no tensor where tensors belong.
     """
     path = Path(source)
-    if not path.exists() and isinstance(source, str) and _HUB_ID.fullmatch(source):
-        path = _from_hub(source)
     if path.is_dir():
-        return _folder(path)
-    settings = _table(path.parent / "config.json") if path.suffix == ".safetensors" else {}
-    tensors, inside = _file(path)
-    return Checkpoint(str(path), tensors, {**settings, **inside})
-
-
-def _folder(folder: Path) -> Checkpoint:
-    settings = _table(folder / "config.json")
-    if extractor := _table(folder / "preprocessor_config.json"):
-        settings["preprocessor"] = extractor
+        root, names = path, _weights_in(path)
+    elif not path.exists() and isinstance(source, str) and is_on_the_hub(source):
+        root, names = from_hub(source)
+        path = root / names[0] if ":" in source else root
+    else:
+        root, names = path.parent, [path.name]
+    files = [root / name for name in (shards(root / names[0]) if names[0].endswith(".index.json") else names[:1])]
+    settings = {key: value for place in dict.fromkeys((root, files[0].parent)) for key, value in beside(place).items()}
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
+    for file in files:
         found, inside = _file(file)
         tensors.update(found)
         settings = {**inside, **settings}
-    return Checkpoint(str(folder), tensors, settings)
+    return Checkpoint(str(path), tensors, settings)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that make up one model: shards of an index, or the one file there is."""
-    for stem in ("model.safetensors", "pytorch_model.bin"):
-        if index := _table(folder / f"{stem}.index.json"):
-            return [folder / Path(name).name for name in sorted(set(index["weight_map"].values()))]
-        if (folder / stem).is_file():
-            return [folder / stem]
-    found = [p for pattern in _PICKLED for p in sorted(folder.glob(pattern))]
-    if len(found) != 1:
-        named = ", ".join(p.name for p in found) or "none"
-        raise WeightsError(
-            f"{folder}: one file of weights is needed, found {named} and no model.safetensors; name the file itself, "
-            "or run `alm weights` where it is one of ours"
-        )
-    return found
+def _weights_in(folder: Path) -> list[str]:
+    """Paths in a folder, as `weights_among` gives them."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    if not are_there(names):
+        below = list(islice((p for p in folder.rglob("*") if p.is_file()), _MOST_FILES + 1))
+        if len(below) > _MOST_FILES:
+            raise WeightsError(f"{folder} has more than {_MOST_FILES} files below it; name the file of weights itself")
+        names = [path.relative_to(folder).as_posix() for path in below]
+    return weights_among(names, str(folder), "name the file itself, or run `alm weights` where it is one of ours")
 
 
 def _file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -112,10 +105,6 @@ def _only_tensors(table: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -131,32 +120,3 @@ def _sized(path: Path) -> None:
         raise WeightsError(f"{path}: no such file; run `alm weights` where it is one of ours")
     if (size := path.stat().st_size) > MOST_BYTES:
         raise WeightsError(f"{path} has {size / 2**30:.1f} GiB; the limit is {MOST_BYTES / 2**30:.0f} GiB")
-
-
-def _table(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: no readable configuration ({error})") from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path}: it holds a {type(found).__name__}, not an object")
-    return found
-
-
-def _from_hub(repository: str) -> Path:
-    """Fetch a repository: its tables and its safetensors, else its pickled files."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        names = HfApi().list_repo_files(repository)
-        kinds = _SAFE if any(name.endswith(".safetensors") for name in names) else _PICKLED
-        return Path(snapshot_download(repository, allow_patterns=[*_TABLES, *kinds]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise WeightsError(
-            f"{repository}: neither a file here nor a repository that the hub gives out "
-            f"({_first_line(error)}); fetch it by other means and name the file"
-        ) from error

@@ -24,6 +24,8 @@ from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.kaldi import KaldiFrontEnd
 from alm.errors import ConfigError
 
+STATISTICS = ("fbank_mean", "fbank_std")
+"""Settings of the front end that differ between files of OpenBEATs."""
 _BIAS_KEY = "self_attn.relative_attention_bias.weight"
 
 
@@ -203,12 +205,19 @@ def build(config: Mapping[str, Any]) -> BeatsAudioEncoder:
 
 def read(checkpoint: Checkpoint) -> Read:
     """From `{"cfg", "model"}`, pretrained or fine-tuned; see `Family.read`."""
-    return read_as("beats", checkpoint)
+    return read_as("beats", checkpoint, MappingProxyType({"fbank_mean": 15.41663, "fbank_std": 6.55582}))
 
 
-def read_as(family: str, checkpoint: Checkpoint) -> Read:
-    """`read` for a family that has BEATs' files."""
-    found, settings = checkpoint.tensors, _settings(family, checkpoint)
+def read_as(family: str, checkpoint: Checkpoint, usual: Mapping[str, float] = MappingProxyType({})) -> Read:
+    """`read` for a family that has BEATs' files; `usual` are the `STATISTICS` of files that do not say theirs."""
+    found, settings = checkpoint.tensors, {**usual, **_settings(family, checkpoint)}
+    if missing := [key for key in STATISTICS if key not in settings]:
+        raise refusal(
+            checkpoint,
+            family,
+            f"it does not say {' and '.join(missing)}, which differ from file to file; put the config.yaml of its "
+            'training run beside it, or config.json with {"cfg": {..., "fbank_mean": ..., "fbank_std": ...}}',
+        )
     _refuse_variants(family, checkpoint, settings)
     tensors, unused = divided(found, ("predictor.", "patch_embedding_pad.", "raw2fbank_pad."))
     layers = block_count(tensors, "encoder.layers.")
@@ -237,8 +246,8 @@ def read_as(family: str, checkpoint: Checkpoint) -> Read:
         "num_buckets": shared.shape[0],
         "max_distance": settings.get("max_distance", 1280),
         "deep_norm": settings.get("deep_norm", False),
-        "mean": settings.get("fbank_mean", 15.41663),
-        "std": settings.get("fbank_std", 6.55582),
+        "mean": settings["fbank_mean"],
+        "std": settings["fbank_std"],
     }
     return Read(config, tensors, unused)
 
@@ -252,14 +261,19 @@ def _position_kernel(tensors: dict[str, Tensor]) -> tuple[Tensor | None, Tensor 
 
 
 def _settings(family: str, checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What the authors keep as `cfg`."""
-    found = checkpoint.settings.get("cfg")
-    if not isinstance(found, Mapping) or not found:
+    """What the authors keep as `cfg`, and what ESPnet's config.yaml says of the encoder, which replaces it."""
+    cfg, of_espnet = checkpoint.settings.get("cfg"), checkpoint.settings.get("encoder_conf")
+    found = dict(cfg) if isinstance(cfg, Mapping) else {}
+    if isinstance(of_espnet, Mapping):
+        changed = of_espnet.get("beats_config")
+        found |= changed if isinstance(changed, Mapping) else {}
+        found |= {key: of_espnet[key] for key in STATISTICS if key in of_espnet}
+    if not found.keys() - set(STATISTICS):
         raise refusal(
             checkpoint,
             family,
-            "its cfg is missing, and max_distance is in no tensor; put the cfg of the model it was tuned from into its "
-            'folder as config.json, {"cfg": {...}}, and name the folder',
+            "its cfg is missing, and max_distance is in no tensor; put the config.yaml of its training run beside it, "
+            'or the cfg of the model it was tuned from as config.json, {"cfg": {...}}',
         )
     return found
 

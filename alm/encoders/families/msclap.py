@@ -108,7 +108,8 @@ FAMILY = Family(
         licence_weights="MIT",
         good_at="Sounds and their captions",
         proved_against="microsoft/CLAP e8a6467: its HTSAT and Cnn14",
-        notes="The hub's repository holds three files, so fetch one and name it. Longer clips than 7 s (2023) are cut "
-        "into windows. LoRA targets are those of 2023; for 2022 they are conv1 and conv2.",
+        notes="The hub's repository holds three files: name one, as in microsoft/msclap:CLAP_weights_2023.pth. Longer "
+        "clips than 7 s (2023) are cut into windows. LoRA targets are those of 2023; for 2022 they are conv1 and "
+        "conv2.",
     ),
 )

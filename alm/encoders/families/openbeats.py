@@ -31,7 +31,7 @@ def build(config: Mapping[str, Any]) -> OpenBeatsAudioEncoder:
 
 
 def read(checkpoint: Checkpoint) -> Read:
-    """From `{"cfg", "model"}`, or from a model of ESPnet that holds the encoder; see `Family.read`."""
+    """From `{"cfg", "model"}`, or from a run of ESPnet (weights with config.yaml beside them); see `Family.read`."""
     if "encoder.patch_embedding.weight" not in checkpoint.tensors:
         return beats.read_as("openbeats", checkpoint)
     inner = {n.removeprefix("encoder."): t for n, t in checkpoint.tensors.items() if n.startswith("encoder.")}
@@ -62,9 +62,9 @@ FAMILY = Family(
         good_at="animal sounds, environmental sounds and music at once; the authors report the best scores of its size",
         proved_against="package openbeats 0.1.1, beats_encoder.py",
         notes=(
-            "Mean and deviation of the spectrogram differ from file to file; they are taken from the settings beside "
-            "the weights, else those of BEATs. With flash attention the authors' code drops attention out in "
-            "evaluation, too; the comparison is with their plain attention."
+            "Mean and deviation of the spectrogram differ from file to file; they are taken from the file's cfg, or "
+            "from config.yaml or config.json beside it, and a file without them is refused. With flash attention the "
+            "authors' code drops attention out in evaluation, too; the comparison is with their plain attention."
         ),
     ),
 )
