@@ -73,3 +73,12 @@ def test_an_adapter_is_named_by_its_folder_or_by_its_preset(tmp_path: Path) -> N
     for nothing in (OWN[0], "tiny-mixed", str(tmp_path / "gone")):
         with pytest.raises(PresetError, match=f"{nothing} is no folder of an adapter.*tiny, tiny-mix"):
             presets.adapter_folder(nothing)
+
+
+def test_adapters_that_ship_are_small() -> None:
+    """The repository carries them, and an installation brings them along."""
+    sizes = {}
+    for name in presets.names():
+        if (adapter := presets.load_preset(name).adapter) is not None:
+            sizes[name] = sum(f.stat().st_size for f in adapter.iterdir()) / 2**20
+    assert sizes.keys() == {"tiny", "tiny-mix"} and max(sizes.values()) <= 40, sizes
