@@ -34,7 +34,7 @@ class SmallRun(Run):
 
     @cached_property
     def settings(self) -> Any:
-        return small.config()
+        return small.config(**self.config.model)
 
     @cached_property
     def labels(self) -> list[str]:
@@ -45,7 +45,7 @@ class SmallRun(Run):
         return FeatureCache(Path(self.config.data.cache))
 
     def fresh(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
-        made = small.model(self.config.seed, lora=False)
+        made = small.model(self.config.seed, lora=False, **self.config.model)
         torch.manual_seed(self.config.seed)
         add_lora(made, self.config.lora)
         return made, small.processor(made.config)

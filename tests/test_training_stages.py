@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from alm.adapters import load_adapter
 from alm.errors import CheckpointError, ConfigError
 from tests import small_runs as runs
 from tests import training_helpers as small
@@ -21,8 +24,10 @@ from training import checkpoint, export, run
 from training.cli import app
 from training.config import StageConfig, build, load_config
 from training.estimate import _length, describe
-from training.features import FeatureCache, heard_by
+from training.features import FeatureCache, Item, heard_by
+from training.groups import trainable
 from training.loop import Stage, Stop
+from training.stretches import Stretch, recording_named
 from training.watching import Lines
 
 
@@ -294,3 +299,42 @@ def test_the_dry_run_counts_what_the_stage_will_show(tmp_path: Path) -> None:
     length = _length(own, own.config.stages[0])
     shown = [r for r in own.rows if r.task == "label"]
     assert length.tokens * length.steps == 3 * sum(r.length for r in shown)
+
+
+@pytest.mark.parametrize("tune", ["frozen", "lora", "full"])
+def test_an_encoder_learns_as_its_configuration_says(
+    tmp_path: Path, tune: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it learned leaves in the adapter, where `tune` keeps a place for it."""
+    runs.corpus(tmp_path)
+    ear = {"family": "whisper", "layers": [1, 2], "pool_frames": 2, "config": small.WHISPER, "tune": tune}
+    settings = runs.config(tmp_path, {"train": ["aligner", "encoder"]}, model={"encoders": {"ear": ear}})
+    own = runs.run(settings)
+    learned = set(trainable(own.parts[0], ["encoder"]))
+    assert all(n.startswith("model.hearing.tuning.") for n in learned) == (tune == "lora") and learned
+    before = {n: p.clone() for n, p in own.parts[0].named_parameters() if n.startswith("model.hearing.encoders.")}
+    assert own.go()
+    after = dict(own.parts[0].named_parameters())
+    assert all(torch.equal(after[n], p) for n, p in before.items()) == (tune == "lora")
+    monkeypatch.setattr(export, "Run", runs.SmallRun)
+    if tune == "frozen":
+        with pytest.raises(CheckpointError, match="trained encoder, which no adapter holds"):
+            export.write_adapter(settings, tmp_path / "run", tmp_path / "adapter")
+        return
+    export.write_adapter(settings, tmp_path / "run", tmp_path / "adapter")
+    fresh = runs.run(settings).fresh()[0]
+    load_adapter(fresh, tmp_path / "adapter")
+    loaded = dict(fresh.named_parameters())
+    assert all(torch.allclose(loaded[n], after[n], atol=1e-3) for n in learned)
+    assert any(float((loaded[n] - runs.run(settings).fresh()[0].get_parameter(n)).abs().max()) > 1e-3 for n in learned)
+
+
+def test_encoders_that_learn_hear_the_stretch_that_a_row_names(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", np.arange(16_000) / 16_000, 8_000)
+    cache = small.write_cache(tmp_path / "features", ["0.wav"])
+    for recording, samples in ((Stretch(tmp_path / "long.wav", 0.5, 1.0), 8_000), (tmp_path / "long.wav", 16_000)):
+        item = Item(str(recording), 0, 0, "", 0.0, 1, {})
+        heard = cache.waveform(item)
+        assert len(heard.samples) == samples
+        assert recording_named(str(recording)) == recording
+    assert recording_named(str(Stretch(tmp_path / "a", 2.25))) == Stretch(tmp_path / "a", 2.25)

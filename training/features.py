@@ -28,7 +28,7 @@ from alm.configuration import AlmConfig, EncoderConfig
 from alm.errors import AlmError, CheckpointError
 from training.atomic import remove_leftovers, whole_file, write_json
 from training.models import Ear
-from training.stretches import Opener, Recording, file_of, length_of
+from training.stretches import Opener, Recording, file_of, length_of, recording_named
 
 SHARD_ITEMS = 256
 BATCH_SECONDS = 60.0
@@ -75,6 +75,7 @@ class FeatureCache:
         self.items: dict[str, Item] = {}
         self.by_content: dict[str, Item] = {}
         self._open: dict[str, Any] = {}
+        self.opener = Opener()
         self.frame_seconds: dict[str, float] = {}
         self.digest = ""
         self.heard_by: dict[str, Any] = {}
@@ -129,6 +130,10 @@ class FeatureCache:
                 f"{self.folder / item.shard}.safetensors is damaged ({error}); run `python -m training features`"
             ) from error
         return Features(hidden, {name: item.frames[name] for name in hidden}, item.seconds, item.windows)
+
+    def waveform(self, item: Item) -> Waveform:
+        """Samples of an entry. Raises: AudioError."""
+        return self.opener.open(recording_named(item.path))
 
     def drop_damaged(self) -> list[str]:
         """Delete shards that cannot be read or lack what their index names; gives their names."""

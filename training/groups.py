@@ -107,9 +107,24 @@ def switch_lora(model: AlmForConditionalGeneration, on: bool) -> None:
 
 
 def trainable(model: nn.Module, groups: Iterable[str]) -> dict[str, nn.Parameter]:
-    """Parameters of these groups by name, in a fixed order."""
-    chosen = set(groups)
-    return {n: p for n, p in model.named_parameters() if group_of(n) in chosen}
+    """Parameters of these groups by name, in a fixed order.
+
+    Where an encoder's `tune` says how it learns, `encoder` is what that leaves to learn, and nothing of the others.
+    """
+    chosen, tuned = set(groups), _tuned(model)
+    return {
+        n: p
+        for n, p in model.named_parameters()
+        if (group := group_of(n)) in chosen and (group != "encoder" or tuned is None or n in tuned)
+    }
+
+
+def _tuned(model: nn.Module) -> set[str] | None:
+    """Names of what `tune` lets learn of the encoders; None where all of them are `frozen`, and a stage decides."""
+    hearing: Any = model.get_submodule("model.hearing")
+    if all(e.tune == "frozen" for e in hearing.settings.values()):
+        return None
+    return {f"model.hearing.{n}" for n in hearing.learning()}
 
 
 def set_trainable(model: AlmForConditionalGeneration, groups: Iterable[str]) -> dict[str, nn.Parameter]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import Tensor
 
 from alm.aligner import Heard
-from alm.audio import load_audio
 from training.rows import Collator, Row
 
 
@@ -20,5 +18,5 @@ class ListeningCollator(Collator):
     """
 
     def _audio(self, rows: Sequence[Row]) -> tuple[dict[str, Heard], dict[str, Tensor]]:
-        recordings = [load_audio(Path(item.path)) for row in rows for item in row.items]
+        recordings = [self.cache.waveform(item) for row in rows for item in row.items]
         return {}, dict(self.processor.feature_extractor(recordings)) if recordings else {}

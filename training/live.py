@@ -95,6 +95,10 @@ class LiveFeatures(FeatureCache):
         end = whole.seconds if recording.seconds is None else recording.start + recording.seconds
         return whole.segment(recording.start, end)
 
+    def waveform(self, item: Item) -> Waveform:
+        """Samples of an entry. Raises: AudioError, CorpusError."""
+        return self._waveform(item.path)
+
     @torch.no_grad()
     def read(self, item: Item) -> Features:
         """What the encoders hear. Raises: AlmError, when the recording has gone since the start."""

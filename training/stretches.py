@@ -43,6 +43,15 @@ def file_named(text: str) -> str:
     return text.partition(_MARK)[0]
 
 
+def recording_named(text: str) -> Recording:
+    """The recording whose text this is."""
+    file, mark, times = text.partition(_MARK)
+    if not mark:
+        return Path(text)
+    start, _, seconds = times.partition(",seconds=")
+    return Stretch(Path(file), float(start), float(seconds) if seconds else None)
+
+
 def recordings_of(record: Record) -> list[Recording]:
     """Each recording of a row, cut as `meta.spans` (one for each) or `meta.start` and `meta.seconds` say.
 
