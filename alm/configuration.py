@@ -6,6 +6,7 @@ encoders; PAL v2's per-encoder routing (Whisper one way, a sound encoder another
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -300,9 +301,10 @@ def check_encoder(name: str, encoder: EncoderConfig, window_seconds: float) -> N
         raise ConfigError(f"encoders.{name}: {error}") from error
     longest, rate = front_end.max_seconds, front_end.sample_rate
     if round(window_seconds * rate) > round(longest * rate):
+        safe = math.floor(10 * longest + 1e-9) / 10  # at the very limit, rounding could make a window a sample longer
         raise ConfigError(
             f"window_seconds is {window_seconds:g}, but the encoder {name!r} ({encoder.family}) hears at most "
-            f"{longest:g} s at once; set window_seconds to that or less, or take another encoder"
+            f"{longest:g} s at once; set window_seconds to {safe:g} or less, or take another encoder"
         )
 
 
