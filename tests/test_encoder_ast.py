@@ -14,6 +14,7 @@ from transformers.models.audio_spectrogram_transformer.modeling_audio_spectrogra
 
 from alm import encoders
 from alm.encoders.families.ast import AstAudioEncoder
+from alm.encoders.front_ends import KaldiFrontEnd
 from alm.errors import ConfigError, WeightsError
 
 SMALL = {"dim": 64, "num_layers": 2, "num_heads": 1, "ffn_dim": 64, "max_frames": 128}
@@ -22,9 +23,7 @@ SMALL = {"dim": 64, "num_layers": 2, "num_heads": 1, "ffn_dim": 64, "max_frames"
 @pytest.fixture
 def original() -> ASTModel:
     torch.manual_seed(0)
-    config = ASTConfig(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64, max_length=128
-    )
+    config = ASTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64, max_length=128)
     model = ASTModel(config).eval()
     for parameter in model.parameters():
         parameter.data.normal_(std=0.1)
@@ -89,6 +88,31 @@ def test_the_authors_file_gives_the_same_weights(original: ASTModel, tmp_path: P
     state = encoder.state_dict()
     assert all(torch.equal(state[f"encoder.{name}"], tensor) for name, tensor in original.state_dict().items())
     assert isinstance(encoder, AstAudioEncoder) and encoder.config.subtract_mean
+
+
+def file_of(frames: int, path: Path) -> Path:
+    config = ASTConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64, max_length=frames
+    )
+    torch.save(authors_names(ASTModel(config)), path)
+    return path
+
+
+def statistics_of(source: Path, size: str = "") -> tuple[float, float]:
+    front_end = encoders.open_encoder(source, "ast", size).front_end
+    assert isinstance(front_end, KaldiFrontEnd)
+    return front_end.mean, front_end.divisor / 2
+
+
+def test_the_authors_files_have_the_statistics_of_their_training_set(tmp_path: Path) -> None:
+    """AudioSet, Speech Commands, and of 512 frames what one is told: several sets are as long."""
+    assert statistics_of(file_of(1024, tmp_path / "a.pth")) == (-4.2677393, 4.5689974)
+    assert statistics_of(file_of(128, tmp_path / "s.pth")) == (-6.845978, 5.5654526)
+    with pytest.raises(ConfigError, match=r"e.pth: .*512 frames.*--size esc-50"):
+        encoders.open_encoder(file_of(512, tmp_path / "e.pth"), "ast")
+    assert statistics_of(tmp_path / "e.pth", "esc-50") == (-6.6268077, 5.358466)
+    (tmp_path / "preprocessor_config.json").write_text('{"mean": -6.5, "std": 5.25}')
+    assert statistics_of(tmp_path / "e.pth") == statistics_of(tmp_path / "a.pth") == (-6.5, 5.25)
 
 
 @pytest.mark.parametrize(("extra", "reason"), [("cpredlayer.0.weight", "ssast"), ("v.pos_embed", "fit none")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from encoder_checks import check_alone_equals_batch, check_click, check_container, seeded_encoder, worst_difference
@@ -98,9 +99,69 @@ def test_company_and_padding_do_not_matter() -> None:
     check_alone_equals_batch(seeded_encoder("clap", SMALL), (1, 7, 33, 80, 180))
 
 
+def filled(seconds: float, padding: str, fused: bool = False) -> tuple[Tensor, Tensor]:
+    """Spectrograms `[frames, bins]` that the models see of a clip: transformers' and ours."""
+    samples = (np.random.default_rng(0).standard_normal(round(seconds * 48_000)) * 0.03).astype(np.float32)
+    samples[: 48_000 // 4] *= 4.0  # so that the start is told from the rest
+    extractor = ClapFeatureExtractor(frequency_min=50, padding=padding, truncation="fusion" if fused else "rand_trunc")
+    rounded = np.trunc(samples * 32_767.0).astype(np.float32) / np.float32(32_767.0)
+    theirs = extractor(rounded, sampling_rate=48_000, return_tensors="pt")["input_features"][0, 0]
+    sizes = {**SMALL, "spectrogram_side": 256, "max_frames": 1001, "padding": padding}
+    encoder = encoders.build("clap", {**sizes, "mel_scale": "htk" if fused else "slaney"})
+    assert isinstance(encoder, ClapAudioTower)
+    picture = torch.from_numpy(encoder.front_end(samples))[None]
+    return theirs, encoder._filled(picture, torch.ones(picture.shape[:2], dtype=torch.bool))[0]
+
+
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+@pytest.mark.parametrize("seconds", [6.0, 3.3, 2.5, 1.0, 10.0])
+def test_short_clips_are_filled_as_the_authors_do(seconds: float, padding: str) -> None:
+    """All frames but those where a repetition meets another, silence or the end. Control: another padding differs."""
+    theirs, ours = filled(seconds, padding)
+    frame = torch.arange(1001)
+    apart = (frame - (frame / (100 * seconds)).round() * 100 * seconds).abs()
+    inside = ((apart > 1.5) & (frame < 999)) | (frame < 2) | (seconds == 10.0)
+    assert theirs.shape == ours.shape and inside.sum() > 950
+    assert (theirs - ours)[inside].abs().max() < 0.05
+    if seconds == 6.0:
+        other = filled(seconds, "repeat" if padding != "repeat" else "pad")[1]
+        assert (theirs - other)[inside].abs().max() > 20
+
+
+def test_six_seconds_from_samples_to_features(original: ClapAudioModel) -> None:
+    """LAION's filling against transformers' extractor and model. Control: repeated to the end, it is another sound."""
+    torch.manual_seed(0)
+    sizes = {"patch_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "spectrogram_side": 256}
+    config = encoders.build("clap", sizes).config.to_transformers()  # type: ignore[union-attr, operator]
+    model = ClapAudioModel(config).eval()
+    samples = (np.random.default_rng(0).standard_normal(6 * 48_000) * 0.1).astype(np.float32)
+    samples = np.trunc(samples * 32_767.0).astype(np.float32) / np.float32(32_767.0)
+    inputs = ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc")(
+        samples, sampling_rate=48_000, return_tensors="pt"
+    )
+    found = {}
+    with torch.no_grad():
+        theirs = model(inputs["input_features"]).last_hidden_state.mean(2).transpose(1, 2)[0]
+        for padding in ("repeatpad", "repeat"):
+            encoder = encoders.build("clap", {**sizes, "padding": padding}).eval()
+            encoder.load_state_dict(model.state_dict())
+            picture = torch.from_numpy(encoder.front_end(samples))[None]
+            heard = encoder(picture, torch.ones(picture.shape[:2], dtype=torch.bool), [-1]).features[0, 0]
+            found[padding] = float((heard - theirs[: len(heard)]).abs().mean() / theirs.abs().mean())
+    assert found["repeatpad"] < 0.001 and found["repeat"] > 10 * found["repeatpad"], found
+
+
+def test_the_folder_says_how_short_clips_are_filled(original: ClapAudioModel, tmp_path: Path) -> None:
+    original.save_pretrained(tmp_path / "hub")
+    ClapFeatureExtractor(padding="repeat").save_pretrained(tmp_path / "hub")
+    check_container(tmp_path / "hub", "clap", tmp_path / "ours", expected={"padding": "repeat"})
+    with pytest.raises(ConfigError, match="padding is 'loop'"):
+        encoders.build("clap", {**SMALL, "padding": "loop"})
+
+
 def test_unmasked_padding_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    repeated = ClapAudioTower._repeated
-    monkeypatch.setattr(ClapAudioTower, "_repeated", lambda self, x, mask: repeated(self, x, mask | True))
+    filled = ClapAudioTower._filled
+    monkeypatch.setattr(ClapAudioTower, "_filled", lambda self, x, mask: filled(self, x, mask | True))
     assert worst_difference(seeded_encoder("clap", SMALL), (7, 80)) > 1e-3
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.encoders.base import check_exactly
-from alm.errors import WeightsError
+from alm.errors import ConfigError, WeightsError
 
 MOST_LAYERS = 512
 """Of one encoder; the deepest published one has 48."""
@@ -25,6 +25,7 @@ def check_fit(
     Without this, a file of a kilobyte that claims a wide and deep encoder would have all of it allocated first.
 
     Raises:
+        ConfigError: a value of the configuration is not possible.
         WeightsError: more parts than tensors that could fill them, impossible sizes, or names or shapes that differ.
     """
     for field, value in config.items():
@@ -37,6 +38,8 @@ def check_fit(
     try:
         with torch.device("meta"):
             module = build()
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{source}: its configuration makes no encoder ({what}); fetch it anew") from error

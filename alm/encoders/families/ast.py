@@ -152,7 +152,8 @@ def read(checkpoint: Checkpoint) -> Read:
     kept = {name: tensor for name, tensor in found.items() if name.startswith("encoder.")}
     if not kept:
         raise WeightsError(f"{checkpoint.path}: no tensor of an AST in it")
-    config = _shapes(kept) if original else _settings(checkpoint.settings)
+    extractor = _extractor(checkpoint.settings)
+    config = {**_shapes(kept), **extractor} if original else _settings(checkpoint.settings, extractor)
     return Read(config, kept, tuple(name for name in found if name not in kept))
 
 
@@ -209,10 +210,15 @@ def _of_transformers(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return found
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    extractor = settings.get("preprocessor", {})
-    if not extractor.get("do_normalize", True):
-        extractor = {**extractor, "mean": 0.0, "std": 0.5}
+def _extractor(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean and deviation that preprocessor_config.json says; empty where there is none."""
+    said = settings.get("preprocessor", {})
+    if not said.get("do_normalize", True):
+        said = {"mean": 0.0, "std": 0.5}
+    return {ours: said[key] for ours, key in (("mean", "mean"), ("deviation", "std")) if key in said}
+
+
+def _settings(settings: Mapping[str, Any], extractor: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "dim": settings["hidden_size"],
         "num_layers": settings["num_hidden_layers"],
@@ -224,14 +230,18 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "frequency_stride": settings.get("frequency_stride", 10),
         "time_stride": settings.get("time_stride", 10),
         "layer_norm_epsilon": settings.get("layer_norm_eps", 1e-12),
-        "mean": extractor.get("mean", AstEncoderConfig.mean),
-        "deviation": extractor.get("std", AstEncoderConfig.deviation),
+        "mean": AstEncoderConfig.mean,
+        "deviation": AstEncoderConfig.deviation,
         "subtract_mean": False,
+        **extractor,
     }
 
 
 def _shapes(kept: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The authors' file says nothing but shapes: heads are 64 wide, and the number of positions tells the stride."""
+    """The authors' file says nothing but shapes: heads are 64 wide, and the number of positions tells the stride.
+
+    It tells the training set, too, of which mean and deviation are: None where several are possible.
+    """
     projection = kept["encoder.embeddings.patch_embeddings.projection.weight"]
     dim, patch = projection.shape[0], projection.shape[-1]
     if projection.shape[1] != 1 or projection.shape[2] != patch:
@@ -247,7 +257,13 @@ def _shapes(kept: Mapping[str, Tensor]) -> dict[str, Any]:
         "patch_frames": patch,
         "frequency_stride": stride,
         "time_stride": stride,
+        **_STATISTICS.get(frames, {"mean": None, "deviation": None}),
     }
+
+
+_SPEECH_COMMANDS = {"mean": -6.845978, "deviation": 5.5654526}
+_STATISTICS: Mapping[int, Mapping[str, float]] = {1024: {}, 128: _SPEECH_COMMANDS}
+"""By frames: those of AudioSet are the defaults; files of 512 frames are of ESC-50 and of people's own sets."""
 
 
 def _grid(positions: int, patch: int) -> tuple[int, int]:
@@ -264,15 +280,29 @@ def _grid(positions: int, patch: int) -> tuple[int, int]:
 
 def build(config: Mapping[str, Any]) -> AstAudioEncoder:
     """A randomly initialised encoder with this architecture (`AstEncoderConfig` fields)."""
-    return AstAudioEncoder(config_from(AstEncoderConfig, config))
+    return AstAudioEncoder(_config(config))
+
+
+def _config(values: Mapping[str, Any]) -> AstEncoderConfig:
+    if values.get("mean", 0.0) is None or values.get("deviation", 0.0) is None:
+        raise ConfigError(
+            f"ast encoder: a file of {values.get('max_frames')} frames does not say mean and deviation of its training "
+            'set. Name a size that has them (--size esc-50), or put preprocessor_config.json, {"mean": ..., "std": '
+            "...}, beside the file"
+        )
+    return config_from(AstEncoderConfig, values)
 
 
 FAMILY = Family(
     name="ast",
     build=build,
-    front_end=lambda config: config_from(AstEncoderConfig, config).front_end(),
+    front_end=lambda config: _config(config).front_end(),
     read=read,
-    sizes={"base": {}, "speech-commands": {"max_frames": 128, "mean": -6.845978, "deviation": 5.5654526}},
+    sizes={
+        "base": {},
+        "speech-commands": {"max_frames": 128, **_SPEECH_COMMANDS},
+        "esc-50": {"max_frames": 512, "mean": -6.6268077, "deviation": 5.358466},
+    },
     lora_targets=("q_proj", "v_proj"),
     facts=Facts(
         title="AST",
@@ -284,6 +314,8 @@ FAMILY = Family(
         good_at="sound events of AudioSet",
         proved_against="transformers 5.19 `ASTModel`, front end `ASTFeatureExtractor`",
         notes="Patches lie row by row in the model, features here step by step. Transformers' copies use another "
-        "norm epsilon and do not free the clip of its mean; both are read from the checkpoint's kind.",
+        "norm epsilon and do not free the clip of its mean; both are read from the checkpoint's kind. The authors' "
+        "files say no mean and deviation: those of 1024 frames have AudioSet's, those of 128 Speech Commands', and one "
+        "of 512 needs its size or a preprocessor_config.json beside it.",
     ),
 )

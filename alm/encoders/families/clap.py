@@ -1,8 +1,9 @@
 """LAION-CLAP's audio tower (Wu et al. 2023): HTSAT, a Swin transformer over a folded spectrogram.
 
 The layers are transformers' `ClapAudioModel`. The model knows one length (1001 frames, 10 s): a shorter clip is
-repeated until it is full, here on the spectrogram, by the authors on the samples; the two differ only where one
-repetition meets the next, and for a clip of 10 s not at all.
+repeated as often as it fits whole, and silence follows; here on the spectrogram, by the authors on the samples. The two
+differ in the frames where one repetition meets the next or silence. A clip that is up to 10 ms longer than a whole
+fraction of 10 s has one repetition more here, for frames do not tell it from that fraction.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends import HtsatFrontEnd
 from alm.errors import ConfigError, WeightsError
 
+_SILENCE_DB = -100.0
+_PADDING = ("repeatpad", "repeat", "pad")
 _FOLDS = 4
 """Quarters of the spectrogram that lie under each other in the square that the model sees."""
 
@@ -45,8 +48,13 @@ class ClapEncoderConfig:
     high_hz: float = 14_000.0
     mel_scale: str = "slaney"
     """`htk` for the fused models."""
+    padding: str = "repeatpad"
+    """Of short clips, as transformers' extractor calls it: whole repetitions and silence, or `repeat` to the end, or
+    `pad` with silence alone."""
 
     def __post_init__(self) -> None:
+        if self.padding not in _PADDING:
+            raise ConfigError(f"clap encoder: padding is {self.padding!r}; it must be one of {', '.join(_PADDING)}")
         if len(self.depths) != len(self.num_heads) or not self.depths:
             raise ConfigError(f"clap encoder: {len(self.depths)} depths but {len(self.num_heads)} numbers of heads")
         side = 4 * math.lcm(self.window_patches, _FOLDS) * 2 ** (len(self.depths) - 1)
@@ -117,7 +125,7 @@ class ClapAudioTower(AudioEncoder):
     def forward(self, spectrogram: Tensor, mask: Tensor, layers: Sequence[int]) -> EncoderOutput:
         """See `AudioEncoder.forward`; a time step is 31.3 frames, 0.313 s."""
         wanted = self._checked_layers(spectrogram, mask, layers)
-        model, full = self.audio_encoder, self._repeated(spectrogram, mask)
+        model, full = self.audio_encoder, self._filled(spectrogram, mask)
         normed = model.batch_norm(full[:, None].transpose(1, 3)).transpose(1, 3)
         hidden = model.patch_embed(model.reshape_mel2img(normed), None)
         kept = {0: hidden}
@@ -131,16 +139,21 @@ class ClapAudioTower(AudioEncoder):
         features = torch.stack([self._on_grid(kept[i])[:, :longest] for i in wanted], dim=1)
         return EncoderOutput(features.masked_fill(~valid[:, None, :, None], 0.0), valid)
 
-    def _repeated(self, spectrogram: Tensor, mask: Tensor) -> Tensor:
-        """`[batch, max_frames, bins]`: each clip again and again."""
+    def _filled(self, spectrogram: Tensor, mask: Tensor) -> Tensor:
+        """`[batch, max_frames, bins]`: each clip again and again, then silence where it is padded with it."""
         count, limit = mask.sum(1).clamp(min=1), self.config.max_frames
         if int(count.max()) > limit:
             raise ConfigError(
                 f"{self.name}: {int(count.max())} frames; the limit is {limit} ({self.front_end.max_seconds:g} s). "
                 "Cut into windows"
             )
-        place = torch.arange(limit, device=mask.device) % count[:, None]
-        return spectrogram.gather(1, place[:, :, None].expand(-1, -1, spectrogram.shape[2]))
+        # Frames stand at the hops' ends: the last one of a repetition is the first one of the next.
+        hops, frame = (count - 1).clamp(min=1)[:, None], torch.arange(limit, device=mask.device)
+        often = {"pad": hops, "repeatpad": (limit - 1) // hops * hops}
+        end = often.get(self.config.padding, torch.full_like(hops, limit - 1))
+        place = torch.where((frame == end) & (end % hops == 0), count[:, None] - 1, frame % hops)
+        found = spectrogram.gather(1, place[:, :, None].expand(-1, -1, spectrogram.shape[2]))
+        return found.masked_fill((frame > end)[:, :, None], _SILENCE_DB)
 
     def _on_grid(self, hidden: Tensor) -> Tensor:
         """`[batch, patches, width]` of a square grid to `[batch, steps, dim]`."""
@@ -188,8 +201,8 @@ def read(checkpoint: Checkpoint) -> Read:
 
 
 def _extractor(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Bands and rate, where a transformers folder says them; LAION's own are the defaults."""
-    ours = {"frequency_min": "low_hz", "frequency_max": "high_hz", "sampling_rate": "sample_rate"}
+    """Bands, rate and padding, where a transformers folder says them; LAION's own are the defaults."""
+    ours = {"frequency_min": "low_hz", "frequency_max": "high_hz", "sampling_rate": "sample_rate", "padding": "padding"}
     return {ours[key]: value for key, value in settings.items() if key in ours}
 
 
@@ -246,6 +259,6 @@ FAMILY = Family(
         good_at="what a recording is about, in the terms of captions",
         proved_against="transformers 5.19 `ClapAudioModel`, front end `ClapFeatureExtractor`",
         notes="Batches of the fused extractor mark one random short clip as long; that is not done here. Short clips "
-        "are repeated on the spectrogram, not on the samples.",
+        "are repeated on the spectrogram, not on the samples, as often as they fit whole; silence follows.",
     ),
 )

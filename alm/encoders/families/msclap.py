@@ -1,7 +1,8 @@
 """Microsoft's CLAP: the 2022 tower is PANNs' CNN14, the one of 2023 HTSAT, both at 44.1 kHz.
 
 The authors fill a short clip to 5 s (2022) or 7 s (2023) by repeating it, and cut a longer one at random. Here CNN14
-hears a clip of any length as it is, HTSAT repeats it as in LAION-CLAP, and longer recordings are cut into windows.
+hears a clip of any length as it is, HTSAT repeats its spectrogram to the end, and longer recordings are cut into
+windows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from alm.errors import ConfigError, WeightsError
 
 _CNN14: Mapping[str, Any] = MappingProxyType({"sample_rate_hz": 44_100})
 _HTSAT: Mapping[str, Any] = MappingProxyType(
-    {"sample_rate": 44_100, "hop_samples": 320, "high_hz": 8000.0, "max_frames": 965}
+    {"sample_rate": 44_100, "hop_samples": 320, "high_hz": 8000.0, "max_frames": 965, "padding": "repeat"}
 )
 _PREFIX = "audio_encoder.base."
 
