@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from alm.errors import CheckpointError, ConfigError
 from tests import small_runs as runs
 from tests import training_helpers as small
 from training import checkpoint, export, run
+from training.atomic import MARKER
 from training.cli import app
 from training.config import StageConfig, build, load_config
 from training.estimate import _length, describe
@@ -338,3 +340,26 @@ def test_encoders_that_learn_hear_the_stretch_that_a_row_names(tmp_path: Path) -
         assert len(heard.samples) == samples
         assert recording_named(str(recording)) == recording
     assert recording_named(str(Stretch(tmp_path / "a", 2.25))) == Stretch(tmp_path / "a", 2.25)
+
+
+def test_a_checkpoint_of_several_files_is_the_same_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.corpus(tmp_path)
+    ends = []
+    for limit in (checkpoint.SHARD_BYTES, 4_000):
+        monkeypatch.setattr(checkpoint, "SHARD_BYTES", limit)
+        settings = runs.config(tmp_path, {"steps": 6}, out=str(tmp_path / str(limit)), save_every_steps=3)
+        own = runs.run(settings)
+        assert own.go()
+        (own.folder / "checkpoints" / "stage0-0000006" / MARKER).unlink()
+        for folder in (own.folder / "stages").iterdir():
+            shutil.rmtree(folder)
+        files = sorted(f.name for f in (own.folder / "checkpoints" / "stage0-0000003").glob("*.safetensors"))
+        assert (files == ["model.safetensors", "optimizer.safetensors"]) == (limit > 4_000) and len(files) > 1
+        again = runs.run(settings)
+        assert again.go() and any("goes on from" in line for line in again.said)
+        ends.append(dict(again.parts[0].named_parameters()))
+    assert all(torch.equal(ends[0][n], p) for n, p in ends[1].items())
+    lost = next((tmp_path / "4000" / "checkpoints" / "stage0-0000006").glob("model-00002-of-*"))
+    lost.unlink()
+    with pytest.raises(CheckpointError, match=r"has \d+ of \d+ files model-"):
+        checkpoint.read(lost.parent, "model")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from training.atomic import is_whole, remove_leftovers, whole_folder, write_json
 from training.groups import group_of, learned_state, load_learned
 
 KEPT = 2
+SHARD_BYTES = 5 * 10**9
+MODEL, OPTIMIZER = "model", "optimizer"
 
 
 @dataclass
@@ -42,8 +45,8 @@ def save(folder: Path, model: nn.Module, extra: nn.Module, optimizer: torch.opti
     """Write `checkpoints/<stage>-<step>`; all but the last `keep` of the stage are deleted afterwards."""
     target = folder / "checkpoints" / f"{progress.stage}-{progress.step:07d}"
     with whole_folder(target) as temporary:
-        save_file(model_state(model, names), temporary / "model.safetensors")
-        save_file(_optimizer_state(optimizer, extra, names), temporary / "optimizer.safetensors")
+        write(model_state(model, names), temporary, MODEL)
+        write(_optimizer_state(optimizer, extra, names), temporary, OPTIMIZER)
         (temporary / "progress.json").write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     for old in _of_stage(folder, progress.stage)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
@@ -53,7 +56,12 @@ def save(folder: Path, model: nn.Module, extra: nn.Module, optimizer: torch.opti
 def model_state(model: nn.Module, names: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """What a checkpoint keeps of the model: what any stage learns, and whatever this one trains besides."""
     own = {n: p.detach() for n, p in names.items() if group_of(n) in ("llm", "encoder")}
-    return {n: t.contiguous().clone() for n, t in {**learned_state(model), **own}.items()}
+    return {n: _copied(t) for n, t in {**learned_state(model), **own}.items()}
+
+
+def _copied(value: Any) -> Tensor:
+    """In this machine's memory, not the card's, which a copy of all weights could fill."""
+    return torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
 
 
 def _named(extra: nn.Module, names: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
@@ -63,10 +71,10 @@ def _named(extra: nn.Module, names: dict[str, nn.Parameter]) -> dict[str, nn.Par
 def _optimizer_state(
     optimizer: torch.optim.Optimizer, extra: nn.Module, names: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    tensors = {f"extra.{n}": p.detach().clone() for n, p in extra.named_parameters()}
+    tensors = {f"extra.{n}": _copied(p) for n, p in extra.named_parameters()}
     for name, parameter in _named(extra, names).items():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}|{key}"] = torch.as_tensor(value).clone().contiguous()
+            tensors[f"{name}|{key}"] = _copied(value)
     return tensors
 
 
@@ -86,7 +94,7 @@ def load_step(folder: Path, stage: str, step: int | None, model: nn.Module) -> d
     found = [c for c in _of_stage(folder, stage) if step in (None, _step(c))]
     if not found:
         return None
-    load_learned(model, _fitting(read(found[-1] / "model.safetensors"), model, found[-1]))
+    load_learned(model, _fitting(read(found[-1], MODEL), model, found[-1]))
     return {"step": _step(found[-1])}
 
 
@@ -109,8 +117,8 @@ def restore(checkpoint: Path, model: nn.Module, extra: nn.Module, optimizer: tor
     Raises:
         CheckpointError: damaged, or of another configuration.
     """
-    tensors = read(checkpoint / "optimizer.safetensors")
-    load_learned(model, _fitting(read(checkpoint / "model.safetensors"), model, checkpoint))
+    tensors = read(checkpoint, OPTIMIZER)
+    load_learned(model, _fitting(read(checkpoint, MODEL), model, checkpoint))
     known = _named(extra, names)
     with torch.no_grad():
         for name, parameter in extra.named_parameters():
@@ -140,14 +148,31 @@ def _fitting(state: dict[str, Tensor], model: nn.Module, source: Path) -> dict[s
     return state
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file; `CheckpointError` when it is damaged."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+def write(state: dict[str, Tensor], folder: Path, name: str) -> None:
+    """Tensors as `name.safetensors`, or several of at most `SHARD_BYTES`: `name-00001-of-00003.safetensors`."""
+    pattern = f"{name}{{suffix}}.safetensors"
+    plan = split_torch_state_dict_into_shards(state, filename_pattern=pattern, max_shard_size=SHARD_BYTES)
+    for file, names in plan.filename_to_tensors.items():
+        save_file({n: state[n] for n in names}, folder / file)
+
+
+def read(folder: Path, name: str) -> dict[str, Tensor]:
+    """What [`write`] wrote; `CheckpointError` when it is damaged."""
+    files = sorted(folder.glob(f"{name}-*-of-*.safetensors")) or [folder / f"{name}.safetensors"]
+    count = int(files[0].stem.rpartition("-")[2]) if "-of-" in files[0].stem else 1
+    if len(files) != count:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); delete its folder to go on from an earlier one"
-        ) from error
+            f"{folder} has {len(files)} of {count} files {name}-...; delete it to go on from an earlier one"
+        )
+    found: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            found |= load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error}); delete its folder to go on from an earlier one"
+            ) from error
+    return found
 
 
 def save_weights(
@@ -155,7 +180,7 @@ def save_weights(
 ) -> None:
     """Weights alone, under `stages/<name>`."""
     with whole_folder(folder / "stages" / name) as temporary:
-        save_file(model_state(model, names), temporary / "model.safetensors")
+        write(model_state(model, names), temporary, MODEL)
         write_json(temporary / "about.json", about)
 
 
@@ -164,6 +189,6 @@ def load_weights(folder: Path, name: str, model: nn.Module) -> dict[str, Any] | 
     source = folder / "stages" / name
     if not is_whole(source):
         return None
-    load_learned(model, _fitting(read(source / "model.safetensors"), model, source))
+    load_learned(model, _fitting(read(source, MODEL), model, source))
     facts: dict[str, Any] = json.loads((source / "about.json").read_text(encoding="utf-8"))
     return facts
