@@ -109,9 +109,8 @@ class AudioHearing(nn.Module):
             own += self.tuning[name].parameters()
         trains = any(p.requires_grad for p in own) and torch.is_grad_enabled()
         with torch.set_grad_enabled(trains):
-            weights = next(encoder.parameters()).dtype
             layers = [i % (encoder.num_layers + 1) for i in setting.layers]
-            out = encoder(spectrogram.to(weights), mask.bool(), layers)
+            out = encoder(spectrogram.to(encoder.dtype), mask.bool(), layers)
         if name in self.tuning:
             self.tuning[name].check()  # type: ignore[operator]
         hidden, kept = pool_frames(out.features, out.mask, setting.pool_frames)

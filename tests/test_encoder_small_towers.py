@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_model
 import torch
 from torch import Tensor
 
 from alm import encoders
+from alm.configuration import AlmConfig
 from alm.encoders.families import dcls_convnext, statistics
 from alm.encoders.family import Checkpoint
 from alm.errors import ConfigError, WeightsError
@@ -25,6 +27,7 @@ from tests.encoder_checks import (
 )
 
 PLACED = {"depths": (1, 2), "first_channels": 4, "kernel_size": 9, "kernel_weights": 5, "mel_bins": 16}
+SMALL_STATISTICS = {"mel_bins": 8, "clusters": 4}
 PLAIN = {**PLACED, "kernel_size": 7, "kernel_weights": 0}
 FRAMES = (1, 31, 33, 80, 140)
 
@@ -111,3 +114,18 @@ def test_families_of_our_own_open_their_own_folders_only(family: str) -> None:
     for field in ("mel_bins", "frames_per_step"):
         with pytest.raises(ConfigError, match=field):
             encoders.build(family, {field: 0})
+
+
+def test_the_baseline_can_be_an_ear_of_a_model() -> None:
+    """It has nothing to learn, so its kind of number is that of its buffers."""
+    settings = tiny_model.config().to_dict()
+    ear = {"family": "statistics", "layers": [-1], "config": SMALL_STATISTICS}
+    branch = {**settings["branches"][0], "encoders": ["statistics"]}
+    model = tiny_model.model(AlmConfig(**{**settings, "encoders": {"statistics": ear}, "branches": [branch]}))
+    clip = torch.randn(1, 90, SMALL_STATISTICS["mel_bins"], dtype=torch.float64)
+    given = {"statistics_features": clip, "statistics_mask": torch.ones(1, 90, dtype=torch.bool)}
+    with torch.no_grad():
+        heard = model.model.hearing.encode(given)["statistics"]
+    wanted = model.model.hearing.encoders["statistics"](clip.float(), given["statistics_mask"], [0]).features
+    assert torch.equal(heard.hidden, wanted)
+    assert encoders.build("statistics").dtype == torch.float32 and seeded_encoder("vatt", {}).dtype == torch.float64

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -110,6 +111,11 @@ class AudioEncoder(nn.Module):
     def sample_rate(self) -> int:
         """Samples a second that the front end takes."""
         return self.front_end.sample_rate
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which it computes: that of its parameters, or of its buffers where it has nothing to learn."""
+        return next(t.dtype for t in chain(self.parameters(), self.buffers()) if t.is_floating_point())
 
     def forward(self, spectrogram: Tensor, mask: Tensor, layers: Sequence[int]) -> EncoderOutput:
         """Hear a batch.
