@@ -41,8 +41,8 @@ class EncoderConfig:
     """Architecture of the encoder, as its own module defines it."""
     tune: str = "frozen"
     """`frozen`; `lora` or `adapter` (a bypass of low rank beside its linear layers, without or with a bend in it); or
-    `full`. What may learn is part of a saved adapter. `AudioHearing.learning` names it; `python -m training` reads
-    cached features and so trains no encoder."""
+    `full`. What may learn is part of a saved adapter, and what the group `encoder` of a training stage trains;
+    `AudioHearing.learning` names it."""
     tune_rank: int = 8
     tune_alpha: float = 16.0
     """The bypass counts `tune_alpha / tune_rank` times."""

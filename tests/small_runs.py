@@ -14,10 +14,11 @@ import torch
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
 from tests import training_helpers as small
-from training.config import RunConfig, build
+from training.config import RunConfig
 from training.features import FeatureCache
 from training.groups import add_lora
 from training.run import Run
+from training.typed import build
 
 NAMES = tuple(f"{i}.wav" for i in range(6))
 

@@ -28,10 +28,11 @@ from alm.presets import load_preset
 from alm.testing import two_tone_scene
 from tests.test_encoder_beats import official
 from training import paper
-from training.config import RunConfig, build, load_config
+from training.config import RunConfig, load_config
 from training.export import write_adapter
 from training.models import encoder_checkpoint, find_base, make_ear, model_config
 from training.run import Run
+from training.typed import build
 
 PUBLISHED = sorted((Path(__file__).parent.parent / "training" / "configs" / "published").glob("*.yaml"))
 ALIGNER = {"num_queries": 4, "hidden_size": 16, "num_heads": 2, "num_layers": 1}

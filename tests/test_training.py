@@ -26,7 +26,7 @@ from training import checkpoint
 from training.atomic import MARKER, is_whole, whole_file, whole_folder
 from training.augment import crop, hide, join, lead_astray, window
 from training.calibrate import measure, text_states
-from training.config import RunConfig, build, load_config
+from training.config import RunConfig, load_config
 from training.features import Extractor, FeatureCache, Features, as_inputs, collate
 from training.groups import group_of, learned_state, set_trainable
 from training.loop import Stop, TrainingError, rate
@@ -34,6 +34,7 @@ from training.models import Ear
 from training.objective import rng_for
 from training.precision import faster, settled
 from training.sounds import Sampler, multi_hot, tag_labels
+from training.typed import build
 
 CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
 

@@ -23,7 +23,7 @@ from tests import training_helpers as small
 from tests.training_processes import language_run
 from training import paper
 from training.cli import app
-from training.config import LoraSettings, RunConfig, StageConfig, build, load_config
+from training.config import LoraSettings, RunConfig, StageConfig, load_config
 from training.explain import configurations, documented, explain
 from training.features import Extractor, FeatureCache, Item, collate
 from training.groups import set_trainable
@@ -33,6 +33,7 @@ from training.loop import Log, Stage, Stop, rate
 from training.mixing import in_mix, planned, told
 from training.models import Ear
 from training.rows import Row, load_rows, rows_of
+from training.typed import build
 from training.watching import Curves
 
 PUBLISHED = Path(__file__).parent.parent / "training" / "configs" / "published"

@@ -16,13 +16,14 @@ from alm.evidence import Sounds, Tag
 from data_prep.records import Message, Record
 from tests import training_helpers as small
 from training import language
-from training.config import EvidenceConfig, StageConfig, build
+from training.config import EvidenceConfig, StageConfig
 from training.features import as_inputs
 from training.groups import group_of, learned_state, narrow_frozen, set_trainable
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.objective import rng_for
 from training.rows import Collator, Knowledge, Row, Schedule, companions, load_rows, task_of
+from training.typed import build
 
 CONFIG = Path(__file__).parent.parent / "training" / "configs" / "tiny.yaml"
 

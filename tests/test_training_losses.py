@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from alm.errors import ConfigError
 from tests import training_helpers as small
 from training.align import Targets
-from training.config import StageConfig, build
+from training.config import StageConfig
 from training.features import FeatureCache
 from training.groups import set_trainable
 from training.loop import Log, Stage, Stop
@@ -22,6 +22,7 @@ from training.losses.contrast import nearest_token, symmetric, volume
 from training.losses.reading import Reader, hardest
 from training.pairs import PairObjective
 from training.sounds import ClassInfo
+from training.typed import build
 
 
 def _unit(*shape: int, seed: int = 0) -> torch.Tensor:

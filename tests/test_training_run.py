@@ -18,12 +18,13 @@ from safetensors.torch import load_file
 import alm
 from alm.adapters import TRAINED_ON, read_trained_on
 from alm.errors import ConfigError
-from training.config import RunConfig, build
+from training.config import RunConfig
 from training.export import write_adapter
 from training.features import Extractor
 from training.models import find_base, make_ear
 from training.run import START, Run, recordings
 from training.starting import start_from
+from training.typed import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.weights]
 CLASSES = ("electronic beep or tone", "static noise")

@@ -24,12 +24,13 @@ from tests import training_helpers as small
 from training import checkpoint, export, run
 from training.atomic import MARKER
 from training.cli import app
-from training.config import StageConfig, build, load_config
+from training.config import StageConfig, load_config
 from training.estimate import _length, describe
 from training.features import FeatureCache, Item, heard_by
 from training.groups import trainable
 from training.loop import Stage, Stop
 from training.stretches import Stretch, recording_named
+from training.typed import build
 from training.watching import Lines
 
 
@@ -363,3 +364,14 @@ def test_a_checkpoint_of_several_files_is_the_same_checkpoint(tmp_path: Path, mo
     lost.unlink()
     with pytest.raises(CheckpointError, match=r"has \d+ of \d+ files model-"):
         checkpoint.read(lost.parent, "model")
+
+
+def test_layers_are_measured_without_labelled_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class table has the texts then; without any the doors would be no numbers, and so the loss."""
+    runs.corpus(tmp_path)
+    monkeypatch.setattr(runs.SmallRun, "labels", [])
+    branch = small.config().branches[0]
+    bare = {"tag_labels": [], "branches": [{**branch, "aligner": {**branch["aligner"], "soft_prompt_tokens": 0}}]}
+    own = runs.run(runs.config(tmp_path, {}, model=bare))
+    assert own.go() and own.parts[0].model.hearing.tag_head is None
+    assert all(torch.isfinite(p).all() for p in own.parts[0].parameters())

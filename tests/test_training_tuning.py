@@ -24,7 +24,7 @@ from tests import training_helpers as small
 from tests.test_training_language import _language
 from training import accumulating
 from training.accumulating import pieces, split
-from training.config import EncoderAdapters, LoraSettings, RunConfig, build, load_config
+from training.config import EncoderAdapters, LoraSettings, RunConfig, load_config
 from training.groups import add_encoder_adapters, add_lora, group_of, set_trainable, switch_lora
 from training.listening import ListeningCollator
 from training.loop import Log, Stage
@@ -32,6 +32,7 @@ from training.models import keep_for_training
 from training.objective import rng_for
 from training.recomputing import recompute
 from training.rows import Batch
+from training.typed import build
 
 BARE = {"tags": 0.0, "transcript": 0.0}
 

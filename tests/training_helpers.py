@@ -19,11 +19,12 @@ from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 from tests.fusion_helpers import text_config
 from training.align import AlignObjective, Targets
-from training.config import AugmentConfig, LoraSettings, StageConfig, build
+from training.config import AugmentConfig, LoraSettings, StageConfig
 from training.features import FeatureCache, Item
 from training.groups import add_lora, set_trainable
 from training.loop import Log, Stage
 from training.sounds import ClassInfo, Sound
+from training.typed import build
 
 LABELS = ["bell", "dog", "rain"]
 WORDS = (

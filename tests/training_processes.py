@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from tests import training_helpers as small
 from training import language, sharding
-from training.config import LoraSettings, StageConfig, build
+from training.config import LoraSettings, StageConfig
 from training.features import FeatureCache
 from training.groups import add_lora, group_of, set_trainable
 from training.language import LanguageObjective
@@ -22,6 +22,7 @@ from training.loop import Log, Stage, Stop
 from training.processes import ProcessError, Processes, join
 from training.recomputing import ReplayCache
 from training.rows import Collator, Knowledge, load_rows
+from training.typed import build
 
 
 def language_run(folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any) -> tuple[Stage, Any]:

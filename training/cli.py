@@ -216,8 +216,9 @@ def export(
     ] = False,
 ) -> None:
     """Write what was trained: an adapter for `alm.load`, or one merged checkpoint for `from_pretrained`."""
-    from training.config import RunConfig, build
+    from training.config import RunConfig
     from training.export import read_stages, write_adapter, write_merged
+    from training.typed import build
 
     file = run_folder / "config.json"
     if not file.is_file():

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import re
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from alm.errors import ConfigError
 from training.losses import LOSSES
 from training.overriding import overridden
-
-T = TypeVar("T")
-
-
-def _check_parts(config: Any, where: str, names: Iterable[str]) -> None:
-    """Probabilities and shares."""
-    for name in names:
-        if not 0.0 <= getattr(config, name) <= 1.0:
-            raise ConfigError(f"{where}: {name} is {getattr(config, name):g}; it must lie between 0 and 1")
-
-
-def _check_least(config: Any, where: str, least: Mapping[str, float]) -> None:
-    for name, value in least.items():
-        if not getattr(config, name) >= value:
-            raise ConfigError(f"{where}: {name} is {getattr(config, name):g}; it must be at least {value:g}")
-
+from training.typed import build, check_least, check_parts, read_table
 
 KINDS = ("align", "language")
 GROUPS = ("aligner", "tag_head", "tag_prompts", "entry", "lora", "llm", "encoder", "encoder_adapter")
@@ -143,8 +126,8 @@ class AugmentConfig:
     """Weight of mixed pooled features in the tag head's loss."""
 
     def __post_init__(self) -> None:
-        _check_parts(self, "augment", ("join", "time_mask"))
-        _check_least(self, "augment", {"noise": 0, "mixup": 0})
+        check_parts(self, "augment", ("join", "time_mask"))
+        check_least(self, "augment", {"noise": 0, "mixup": 0})
 
 
 @dataclass(frozen=True)
@@ -173,8 +156,8 @@ class EvidenceConfig:
     few sources, so the latter alone is worse on training recordings than the own head is on unseen ones."""
 
     def __post_init__(self) -> None:
-        _check_parts(self, "evidence", ("tags", "asked", "transcript", "wrong", "astray", "own"))
-        _check_least(self, "evidence", {"folds": 0, "fold_steps": 1})
+        check_parts(self, "evidence", ("tags", "asked", "transcript", "wrong", "astray", "own"))
+        check_least(self, "evidence", {"folds": 0, "fold_steps": 1})
 
     @property
     def told(self) -> float:
@@ -286,8 +269,8 @@ class StageConfig:
             )
         where = f"stage {self.name}"
         counts = ("batch_size", "questions_together", "eval_every_steps", "accumulate")
-        _check_least(self, where, dict.fromkeys(counts, 1))
-        _check_least(self, where, dict.fromkeys(("eval_rows", "patience", "samples", "weight_decay", "grad_clip"), 0))
+        check_least(self, where, dict.fromkeys(counts, 1))
+        check_least(self, where, dict.fromkeys(("eval_rows", "patience", "samples", "weight_decay", "grad_clip"), 0))
         if negative := [g for g, rate in self.lr.items() if rate < 0]:
             raise ConfigError(f"{where}: lr of {negative[0]} is {self.lr[negative[0]]:g}; it must not be negative")
         self._check_name()
@@ -320,7 +303,7 @@ class StageConfig:
                 f"stage {self.name}: epochs is {self.epochs:g}, which counts rows, and draw 'tasks' shows those of "
                 "small tasks more often than others; write draw: rows, or give steps"
             )
-        _check_least(self, f"stage {self.name}", {"batch_tokens": 0, "batch_seconds": 0, "warmup_steps": 0})
+        check_least(self, f"stage {self.name}", {"batch_tokens": 0, "batch_seconds": 0, "warmup_steps": 0})
         if self.kind == "align" and (self.batch_tokens or self.batch_seconds or self.records):
             raise ConfigError(
                 f"stage {self.name}: batch_tokens, batch_seconds and records belong to stages of kind 'language'; "
@@ -335,12 +318,12 @@ class BaseConfig:
     llm: str = ""
     """Folder of the language model and its tokenizer, as transformers saves them."""
     encoders: Mapping[str, str] = field(default_factory=dict)
-    """Folder of each encoder of `model.encoders`, by its name, as `alm weights` writes it."""
+    """Of each encoder of `model.encoders`, by its name: a folder as `alm weights` writes it, or its authors' file."""
     text_config: Mapping[str, Any] = field(default_factory=dict)
     """Architecture of the language model (`config.json` of transformers), for `--dry-run` without its folder."""
     shapes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Size of encoders whose module the registry lacks, for `--dry-run` alone: `parameters`, `dim`, `layers`,
-    `frames_per_second`."""
+    `frames_per_second` (tokens that its layers work on)."""
     system: str = ""
     """System prompt."""
     audio_token: str = ""
@@ -352,7 +335,8 @@ class RunConfig:
     """Everything that a run depends on besides the data and the base weights."""
 
     preset: str
-    """Preset whose model, prompt and base weights are meant where nothing else is said."""
+    """Preset whose model, prompt and base weights are meant where nothing else is said: a name, or the path of a
+    `preset.json`."""
     data: DataConfig
     """The corpus."""
     stages: tuple[StageConfig, ...]
@@ -400,8 +384,8 @@ class RunConfig:
             raise ConfigError(f"attention is {self.attention!r}; it must be one of {', '.join(ATTENTIONS)}")
         if self.quantise not in QUANTISATIONS:
             raise ConfigError(f"quantise is {self.quantise!r}; it must be one of {', '.join(QUANTISATIONS)}")
-        _check_least(self, "the run", dict.fromkeys(("save_every_minutes", "save_every_steps", "workers"), 0))
-        _check_least(self, "the run", {"keep_checkpoints": 1, "threads": 1})
+        check_least(self, "the run", dict.fromkeys(("save_every_minutes", "save_every_steps", "workers"), 0))
+        check_least(self, "the run", {"keep_checkpoints": 1, "threads": 1})
         self._check_groups()
         names = [s.name for s in self.stages]
         if len(set(names)) != len(names):
@@ -448,62 +432,5 @@ def load_config(path: Path, changes: Mapping[str, Any] | None = None, single: Se
     Raises:
         ConfigError: unreadable, unknown or repeated keys, impossible values, or a change that leads nowhere.
     """
-    import yaml
-
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_strict_loader())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable configuration ({error})") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a configuration is a table of keys, not {type(values).__name__}")
+    values = read_table(path)
     return build(RunConfig, overridden({**values, **(changes or {})}, single), str(path))
-
-
-def _strict_loader() -> Any:
-    import yaml
-
-    class Strict(yaml.SafeLoader):
-        """Repeated keys are errors."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(k) for k, _ in node.value]
-            if twice := [k for k in keys if keys.count(k) > 1]:
-                raise yaml.YAMLError(f"the key {twice[0]!r} is there twice, line {node.start_mark.line + 1}")
-            return super().construct_mapping(node, deep)
-
-    return Strict
-
-
-def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A frozen dataclass from plain values, checked by the annotations of its fields."""
-    hints = typing.get_type_hints(kind)
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    ready = {k: _value(hints[k], v, f"{where}: {k}") for k, v in values.items()}
-    try:
-        return kind(**ready)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} must be a table, not {value!r}")
-        return build(hint, value, where)  # type: ignore[arg-type]
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} must be a list, not {value!r}")
-        inner = typing.get_args(hint)[0]
-        return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, Mapping):
-        inner = typing.get_args(hint)[1]
-        return {str(k): _value(inner, item, f"{where}.{k}") for k, item in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    plain = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (origin or hint,)
-    if hint is not Any and not (isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain)):
-        raise ConfigError(f"{where} must be {getattr(hint, '__name__', hint)}, not {value!r}")
-    return value

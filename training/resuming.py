@@ -9,7 +9,8 @@ from typing import Any
 
 from alm.errors import ConfigError
 from training.atomic import is_whole
-from training.config import RunConfig, build
+from training.config import RunConfig
+from training.typed import build
 
 CONFIG = "config.json"
 FIXED = ("preset", "base", "model", "lora", "encoder_adapters", "quantise", "seed")

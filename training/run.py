@@ -226,7 +226,7 @@ class Run:
             load_learned(model, load_file(file))
             return
         info = read_classes(self.config.data.class_table)
-        texts = [t for c in self.labels for t in class_texts(c, info)[:3]]
+        texts = [t for c in self.labels or sorted(info) for t in class_texts(c, info)[:3]]
         calibrate(model, processor.tokenizer, texts[:: max(1, len(texts) // CALIBRATION_TEXTS)], self.base.system)
         if model.model.hearing.tag_head is not None:
             last: Any = model.model.hearing.tag_head.net[-1]

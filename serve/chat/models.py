@@ -41,7 +41,8 @@ class Offer:
         folder = adapter or chosen.adapter
         branches = (adapter_fields(folder) if folder else {}).get("branches") or chosen.model.get("branches", [])
         schemes = {str(b.get("fusion", {}).get("scheme", "delayed")) for b in branches}
-        name = f"{preset}:{printable(adapter.resolve().name, keep='')}" if adapter else preset
+        shown = printable(chosen.name, keep="")
+        name = f"{shown}:{printable(adapter.resolve().name, keep='')}" if adapter else shown
         return cls(name, preset, folder, ", ".join(sorted(schemes)) or "unknown", chosen.context_tokens)
 
     @classmethod

@@ -18,7 +18,7 @@ import torch
 from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
 from training.atomic import write_json
-from training.config import RunConfig, build
+from training.config import RunConfig
 from training.features import FeatureCache
 from training.precision import as_kept
 from training.rows import Collator, Row
@@ -27,6 +27,7 @@ from training.sounds import Sound
 from training.study.arms import TOLD, Arm, configured
 from training.study.insight import attention_by_layer, knowledge_by_layer, probed
 from training.study.scoring import chosen_rows, save_scores, score
+from training.typed import build
 
 Say = Callable[[str], None]
 SCORES, INSIGHT, ROWS, CONFIG = "scores.npz", "insight.json", "rows.json", "config.json"
