@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from alm.cli import Parts, parse_parts
 from alm.errors import AlmError, ConfigError
 from alm.presets import adapter_folder
 
@@ -264,6 +265,7 @@ def prefer(
     batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-5,
     beta: Annotated[float, typer.Option(help="How dear it is to leave the first answers.")] = 0.1,
+    part: Parts = None,
 ) -> None:
     """Prefer right answers to wrong ones (DPO, by TRL)."""
     from data_prep.records import read_records
@@ -273,7 +275,8 @@ def prefer(
         raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
     pairs = preferences(r for file in records for r in read_records(file))
     _say(f"{len(pairs)} pairs of a right and a wrong answer")
-    last = prefer_adapter(adapter_folder(adapter), pairs, PreferSettings(steps, batch, lr, beta), out)
+    settings = PreferSettings(steps, batch, lr, beta)
+    last = prefer_adapter(adapter_folder(adapter), pairs, settings, out, parse_parts(part))
     _say(f"{out / 'adapter'}: right over wrong in {float(last['rewards/accuracies']):.0%} of the last pairs")
 
 

@@ -150,7 +150,13 @@ def prefer(
     return [dict(line) for line in trainer.state.log_history]
 
 
-def prefer_adapter(adapter: Path, pairs: Sequence[Preference], settings: PreferSettings, out: Path) -> dict[str, Any]:
+def prefer_adapter(
+    adapter: Path,
+    pairs: Sequence[Preference],
+    settings: PreferSettings,
+    out: Path,
+    parts: Mapping[str, str | Path] | None = None,
+) -> dict[str, Any]:
     """Go on from an adapter of the preset it was trained with, and write another; gives the last line of the log.
 
     Of more pairs than the steps take, some are drawn; `trained_on.txt` lists the recordings of those.
@@ -161,7 +167,7 @@ def prefer_adapter(adapter: Path, pairs: Sequence[Preference], settings: PreferS
     drawn = rng_for("pairs", settings.seed).permutation(len(pairs))[: settings.steps * settings.batch_size]
     pairs = [pairs[int(i)] for i in drawn]
     about = read_about(adapter)["training"]
-    assistant = alm.load(about["config"]["preset"], adapter=adapter)
+    assistant = alm.load(about["config"]["preset"], adapter=adapter, parts=parts)
     log = prefer(
         assistant.model, assistant.processor, pairs, settings, out / "trl", assistant.preset_config.system
     )
