@@ -336,3 +336,19 @@ def test_the_command_takes_a_configuration_for_run_and_explains() -> None:
     assert isinstance(refused.exception, ConfigError) and "nowhere.yaml" in str(refused.exception)
     unknown = runner.invoke(app, ["nowhere"])
     assert unknown.exit_code == 2, "control: another word is no command"
+
+
+def test_on_paper_memory_options_save_memory_and_what_does_not_fit_is_not_counted() -> None:
+    config = load_config(CURRICULA[0].parent / "recipe-llama-3.1-8b.yaml")
+    sizes, last = paper.measure(config), config.stages[-1]
+    one = next(s for s in config.stages if "lora" in s.train)
+    config = replace(config, stages=(one, last))
+    plain = paper.cost(sizes, one, config)
+    saving = replace(one, gradient_checkpointing=True)
+    again = paper.cost(sizes, saving, replace(config, stages=(saving,)))
+    assert again.kept == plain.kept_again < plain.kept and again.operations > plain.operations
+    small = paper.cost(sizes, one, replace(config, stages=(one,), quantise="nf4"))
+    assert small.weights < plain.weights - 8e9, "7 billion weights of 4.5 bits instead of 16"
+    lines = list(paper.report(config, "1x4090"))
+    assert any(line.startswith("not in that: ") and last.name in line for line in lines)
+    assert not any(line.startswith("not in that") for line in paper.report(replace(config, stages=(one,)), "8xh100"))

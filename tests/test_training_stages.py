@@ -85,12 +85,21 @@ def test_what_an_earlier_stage_made_of_the_language_model_is_exported(
 
 
 @pytest.mark.parametrize("later", ["llm", "lora"])
-def test_a_language_model_that_learns_later_stays_in_float32(tmp_path: Path, later: str) -> None:
+def test_a_language_model_that_learns_later_learns_in_float32(tmp_path: Path, later: str) -> None:
+    """And from its own float32 weights, whether it goes on at once or in another process."""
     runs.corpus(tmp_path)
-    own = runs.run(runs.config(tmp_path, {"train": ["aligner"]}, {"train": [later]}, precision="bf16"))
-    assert own.go("stage0")
-    kept = _llm(own.parts[0]).dtype
-    assert kept == (torch.float32 if later == "llm" else torch.bfloat16)
+    ends = []
+    for name in ("once", "twice"):
+        stages = {"train": ["aligner"]}, {"train": [later]}
+        settings = runs.config(tmp_path, *stages, precision="bf16", out=str(tmp_path / name))
+        own = runs.run(settings)
+        if name == "twice":
+            assert own.go("stage0") and _llm(own.parts[0]).dtype == torch.bfloat16
+            own = runs.run(settings)
+        assert own.go()
+        assert _llm(own.parts[0]).dtype == (torch.float32 if later == "llm" else torch.bfloat16)
+        ends.append(dict(own.parts[0].named_parameters()))
+    assert all(torch.equal(ends[0][n], p) for n, p in ends[1].items())
 
 
 def test_stages_whose_names_begin_alike_have_checkpoints_of_their_own(tmp_path: Path) -> None:

@@ -356,8 +356,8 @@ class RunConfig:
     threads: int = 2
     """Threads of the processor that a process computes with."""
     precision: str = "fp32"
-    """`fp32`; `bf16`: autocast, and the language model's matrices are kept in it if no stage trains them; `auto` takes
-    the faster one of the machine that starts the run, and stays with it."""
+    """`fp32`; `bf16`: autocast, and the language model's matrices are kept in it until a stage trains them; `auto`
+    takes the faster one of the machine that starts the run, and stays with it."""
     attention: str = "sdpa"
     """Attention of the language model; on CPU the backward pass of `eager` is faster."""
     device: str = "cpu"
@@ -406,14 +406,14 @@ class RunConfig:
                 )
             changed = stage.name if HEARD_ANEW & set(stage.train) else changed
 
-    def trains(self, group: str) -> bool:
-        """Whether any stage trains this group."""
-        return any(group in s.train for s in self.stages)
+    def trained(self, stage: StageConfig) -> frozenset[str]:
+        """Groups that a stage and those before it train."""
+        so_far = self.stages[: [s.name for s in self.stages].index(stage.name) + 1]
+        return frozenset(group for s in so_far for group in s.train)
 
     def hears_anew(self, stage: StageConfig) -> bool:
         """Whether the encoders take part in a stage, because it or one before it changes them."""
-        so_far = self.stages[: [s.name for s in self.stages].index(stage.name) + 1]
-        return any(HEARD_ANEW & set(s.train) for s in so_far)
+        return bool(HEARD_ANEW & self.trained(stage))
 
     def stage(self, name: str) -> StageConfig:
         """The stage of that name; `ConfigError` when there is none."""

@@ -13,6 +13,7 @@ from alm.errors import ConfigError
 from training.config import RunConfig, StageConfig
 from training.groups import group_of
 from training.mixing import Bundle, planned
+from training.paper import BITS
 from training.precision import gigaflops
 from training.rows import Row
 
@@ -23,8 +24,6 @@ REACHED = 0.8
 """Share of the speed of plain products that a step reaches, counted as below: 0.7 in bf16, 0.95 in fp32, two cores."""
 KEYS_PER_CLIP = 60
 BYTES = 4
-BITS = {"nf4": 4.5, "int8": 8.0}
-"""Of a quantised weight, with its scales."""
 KEPT_OF_A_LAYER, KEPT_AGAIN = 30, 2
 """Numbers that a layer keeps for the backward pass, for each token and dimension; with gradient checkpointing."""
 
@@ -102,7 +101,7 @@ def _operations(config: RunConfig, stage: StageConfig, counts: Mapping[str, int]
 
 def _weights(config: RunConfig, stage: StageConfig, counts: Mapping[str, int]) -> float:
     """Bytes of all weights, and of gradients and AdamW's averages of those that learn."""
-    narrow = config.precision == "bf16" and not config.trains("llm") and stage.kind == "language"
+    narrow = config.precision == "bf16" and "llm" not in config.trained(stage) and stage.kind == "language"
     own = BITS[config.quantise] / 8 if config.quantise != "none" else 2.0 if narrow else BYTES
     others = sum(n for g, n in counts.items() if g != "llm")
     learned = sum(counts.get(g, 0) for g in stage.train)

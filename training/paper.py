@@ -32,6 +32,8 @@ REACHED = 0.4
 USABLE = 0.92
 """Of a card's memory; the rest is its driver's and what is lost between allocations."""
 SINGLE, HALF = 4, 2
+BITS = {"nf4": 4.5, "int8": 8.0}
+"""Of a quantised weight, with its scales."""
 LOGITS_BYTES = 12
 """Of each logit: itself, its copy in float32 and its gradient."""
 LEARNING_BYTES = 12
@@ -259,7 +261,7 @@ def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
     Raises:
         ConfigError: it is counted in epochs, and nothing says how many rows there are.
     """
-    half, text = config.precision == "bf16", sizes.text
+    half, text, again = config.precision == "bf16", sizes.text, stage.gradient_checkpointing
     learned = sum(sizes.groups.get(g, 0) for g in stage.train)
     tokens, audio = _tokens(sizes, stage)
     operations = stage.batch_size * (_decoder(sizes, stage, tokens, audio) + _hearing(sizes, stage, config))
@@ -273,9 +275,11 @@ def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
         each = layer.token * stage.batch_size * (tokens + audio)
         logits = stage.batch_size * stage.expected.answer_tokens * text.vocab_size * LOGITS_BYTES
         state = stage.batch_size * (tokens + audio) * text.hidden_size * SINGLE
-        kept, kept_again = each * reached + logits, state * reached + each + logits
-    weights = _weights(sizes, stage, half, learned) + copies
-    shardable = 0 if "llm" in stage.train else sizes.layer * text.num_hidden_layers * (HALF if half else SINGLE)
+        kept_again = state * reached + each + logits
+        kept = kept_again if again else each * reached + logits
+    matrices = _matrices(sizes, stage, config)
+    weights = _weights(sizes, matrices, learned) + copies
+    shardable = 0 if "llm" in config.trained(stage) else matrices
     return Cost(_steps(stage), operations, weights, kept, kept_again, learned, shardable)
 
 
@@ -311,10 +315,11 @@ def _decoder(sizes: Sizes, stage: StageConfig, tokens: int, audio: int) -> float
         _layer(sizes, tokens + audio, tokens + audio) if through else _layer(sizes, tokens, tokens + audio)
     )
     head = 2.0 * float(text.hidden_size * text.vocab_size) * stage.expected.answer_tokens
+    more = stage.gradient_checkpointing  # the forward pass of the layers that the gradient reaches, once more
     if "llm" in stage.train:
-        return 3 * (below + above + head)
+        return 3 * (below + above + head) + more * (below + above)
     extra = 6.0 * sizes.groups["lora"] * (tokens + audio) if "lora" in stage.train else 0.0
-    return below + 2 * (above + head) + extra
+    return below + 2 * (above + head) + extra + more * above
 
 
 def _layer(sizes: Sizes, queries: int, keys: int) -> float:
@@ -339,11 +344,18 @@ def _hearing(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
     return total + 6.0 * sizes.groups["aligner"] * _tokens(sizes, stage)[1]
 
 
-def _weights(sizes: Sizes, stage: StageConfig, half: bool, learned: int) -> float:
-    """Bytes of all weights: the language model's frozen matrices in bfloat16 if the run has it, the rest in float32."""
-    matrices = sizes.layer * sizes.text.num_hidden_layers
-    narrow = matrices if half and "llm" not in stage.train else 0
-    return (sum(sizes.groups.values()) - narrow) * SINGLE + narrow * HALF + learned * LEARNING_BYTES
+def _matrices(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
+    """Bytes of the language model's layers: quantised, in bfloat16 until a stage trains them, or in float32."""
+    count = sizes.layer * sizes.text.num_hidden_layers
+    if config.quantise != "none":
+        return count * BITS[config.quantise] / 8
+    return count * (HALF if config.precision == "bf16" and "llm" not in config.trained(stage) else SINGLE)
+
+
+def _weights(sizes: Sizes, matrices: float, learned: int) -> float:
+    """Bytes of all weights, what is no matrix of the language model's layers in float32, and of what AdamW keeps."""
+    others = sum(sizes.groups.values()) - sizes.layer * sizes.text.num_hidden_layers
+    return matrices + others * SINGLE + learned * LEARNING_BYTES
 
 
 def report(config: RunConfig, gpus: str) -> Iterator[str]:
@@ -351,29 +363,40 @@ def report(config: RunConfig, gpus: str) -> Iterator[str]:
     number, card = cards(gpus)
     sizes = measure(config)
     yield "parameters: " + ", ".join(f"{g} {n / 1e6:,.2f} M" for g, n in sizes.groups.items())
-    hours = 0.0
+    hours, lacking = 0.0, list[str]()
     for stage in config.stages:
         own = cost(sizes, stage, config)
         seconds = own.operations / (number * card.teraflops * 1e12 * REACHED)
-        hours += seconds * own.steps / 3600
+        told, fits = memory(own, number, card, stage.batch_size)
+        hours += seconds * own.steps / 3600 if fits else 0.0
+        lacking += [] if fits else [stage.name]
         yield (
             f"{stage.name}: {own.learned / 1e6:,.2f} M learn, {own.steps:,} steps of {stage.batch_size}, "
             f"{own.operations / 1e12:,.1f} TFLOP and {seconds:.2f} s a step, {seconds * own.steps / 3600:.1f} h"
         )
-        yield from (f"  {line}" for line in memory(own, number, card, stage.batch_size))
+        yield from (f"  {line}" for line in told)
     yield f"together {hours:.1f} h on {gpus} at {REACHED:.0%} of the peak; validation and reading of data not counted"
+    if lacking:
+        yield f"not in that: {', '.join(lacking)}, for which the memory of these cards is too small"
+    if few := sorted({g for s in config.stages for g in s.train} - sizes.groups.keys()):
+        yield f"{', '.join(few)}: small, and not counted"
 
 
-def memory(own: Cost, number: int, card: Card, batch: int) -> Iterator[str]:
-    """What one card holds, and how many rows of its part of the batch it can take at once beside that."""
+def memory(own: Cost, number: int, card: Card, batch: int) -> tuple[list[str], bool]:
+    """What one card holds, and how many rows of its part of the batch it can take at once beside that; does one fit?"""
+    told, most = [], 0
     share, row = math.ceil(batch / number), own.kept / batch
     whole = [("each card holds all weights", own.weights)]
     parts = [("were its frozen layers sharded", own.weights - own.shardable * (1 - 1 / number))]
     for name, weights in whole + (parts if number > 1 and own.shardable else []):
         room = card.gib * GIB * USABLE - weights
-        rows = min(share, int(room // row) if row else share)
+        rows = min(share, int(room // row) if row else share if room > 0 else 0)
+        most = max(most, rows)
         fits = f"{rows} of {share} rows at once" if rows > 0 else f"more than the card's {card.gib:g}"
         needed = weights + rows * row if rows > 0 else weights + row
-        yield f"{name}: {weights / GIB:.1f} GiB, with {max(rows, 1)} rows {needed / GIB:.1f} GiB: {fits}"
+        told.append(f"{name}: {weights / GIB:.1f} GiB, with {max(rows, 1)} rows {needed / GIB:.1f} GiB: {fits}")
     again = own.kept_again / batch
-    yield f"a row keeps {row / GIB:.2f} GiB for the backward pass, {again / GIB:.2f} where layers are computed again"
+    told.append(
+        f"a row keeps {row / GIB:.2f} GiB for the backward pass, {again / GIB:.2f} where layers are computed again"
+    )
+    return told, most > 0

@@ -400,6 +400,8 @@ class Run:
         if checkpoint.load_weights(self.folder, stage.name, model) is not None:
             self.say(f"stage {stage.name} was done before")
             return True
+        if "llm" in stage.train and self.config.precision == "bf16":
+            model = self._in_single(stage)
         with self.processes.main_first():
             objective = self.objective(stage)
         stage = getattr(objective, "stage", stage)  # with the number of its steps
@@ -407,7 +409,7 @@ class Run:
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
         recompute(model, stage.gradient_checkpointing)
-        if self.config.precision == "bf16" and stage.kind == "language" and not self.config.trains("llm"):
+        if self.config.precision == "bf16" and stage.kind == "language" and "llm" not in self.config.trained(stage):
             narrow_frozen(model)
         if self.processes.shards and isinstance(objective, LanguageObjective):
             check_rows(objective.train)
@@ -434,6 +436,14 @@ class Run:
         self.say(f"stage {stage.name} done, " + (f"best {best}" if best else "its last weights are kept"))
         return True
 
+    def _in_single(self, stage: StageConfig) -> AlmForConditionalGeneration:
+        """The model with the language model's own float32 weights, which stages before may have made narrower."""
+        self.__dict__.pop("parts", None)
+        model = self.parts[0]
+        for before in self.config.stages[: self._place(stage.name)]:
+            checkpoint.load_weights(self.folder, before.name, model)
+        return model
+
     def _check_scored(self, stage: StageConfig, objective: Objective) -> None:
         """Say so where nothing can tell better weights from worse; patience would have nothing to go by."""
         if objective.scored:
@@ -446,8 +456,7 @@ class Run:
     def _lora_for(self, stage: StageConfig) -> None:
         """LoRA that nobody has trained yet costs time and changes nothing: leave it out."""
         model = self.parts[0]
-        so_far = self.config.stages[: self._place(stage.name) + 1]
-        if any("lora" in s.train for s in so_far) or (self.folder / START).is_file():
+        if "lora" in self.config.trained(stage) or (self.folder / START).is_file():
             switch_lora(model, True)
             set_trainable(model, stage.train)
         else:
