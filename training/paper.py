@@ -346,7 +346,7 @@ def _hearing(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
 
 def _matrices(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
     """Bytes of the language model's layers: quantised, in bfloat16 until a stage trains them, or in float32."""
-    count = sizes.layer * sizes.text.num_hidden_layers
+    count = sizes.layer * int(sizes.text.num_hidden_layers)
     if config.quantise != "none":
         return count * BITS[config.quantise] / 8
     return count * (HALF if config.precision == "bf16" and "llm" not in config.trained(stage) else SINGLE)
@@ -354,7 +354,7 @@ def _matrices(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
 
 def _weights(sizes: Sizes, matrices: float, learned: int) -> float:
     """Bytes of all weights, what is no matrix of the language model's layers in float32, and of what AdamW keeps."""
-    others = sum(sizes.groups.values()) - sizes.layer * sizes.text.num_hidden_layers
+    others = sum(sizes.groups.values()) - sizes.layer * int(sizes.text.num_hidden_layers)
     return matrices + others * SINGLE + learned * LEARNING_BYTES
 
 
