@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +80,7 @@ def features(
     size: Size = "",
     layers: Annotated[str, typer.Option(help="Layers, as in `4,8,12`; negative ones count from the last.")] = "-1",
     window_seconds: Annotated[float, typer.Option(min=0.1, help="Longer recordings are cut into such windows.")] = 10.0,
+    overlap: Annotated[float, typer.Option(min=0.0, help="Seconds that neighbouring windows share.")] = 0.0,
     out: Annotated[Path | None, typer.Option(help="Write features and times to this safetensors file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw them into this PNG file.")] = None,
 ) -> None:
@@ -87,20 +89,29 @@ def features(
     \b
     alm encoders features dog.wav --encoder whisper --layers 2,4 --out dog.safetensors --plot dog.png
     alm encoders features dog.wav --encoder beats --checkpoint BEATs_iter3.pt --layers 4,8,12
+    alm encoders features hours.flac --encoder vatt --checkpoint vatt.index --overlap 0.4 --out hours.safetensors
     """
-    from alm.audio import load_audio
     from alm.encoders import extraction
+    from alm.long_audio import open_audio
 
     wanted = layer_numbers(layers)
-    recording = load_audio(clip)
+    for option, path in (("--out", out), ("--plot", plot)):
+        check_place(option, path)
+    recording = open_audio(clip)
     with working("loading the encoder"):
         module = _opened(encoder, checkpoint, size)
     with working("listening"):
-        heard = extraction.extract(module, recording, wanted, window_seconds)
-    if out is not None:
-        heard.save(out, module.name, recording)
-    if plot is not None:
-        extraction.draw(heard, plot, f"{clip.name}, {module.name}")
+        heard = extraction.extract(module, recording, wanted, window_seconds, overlap, out.parent if out else None)
+    if heard.window_seconds < min(window_seconds, recording.seconds):
+        limit = f"{module.name} hears no more at once"
+        typer.echo(f"windows of {heard.window_seconds:g} s, not {window_seconds:g} s: {limit}")
+    try:
+        if out is not None:
+            heard.save(out, module.name, recording)
+        if plot is not None:
+            extraction.draw(heard, plot, f"{clip.name}, {module.name}")
+    except OSError as error:
+        raise ConfigError(f"the features cannot be written ({error}); free or name another place") from error
     for layer, values in zip(heard.layers, heard.features, strict=True):
         count, dim = values.shape
         typer.echo(f"layer {layer}: {count} features x {dim}, mean length {values.norm(dim=1).mean():.4g}")
@@ -119,6 +130,22 @@ def convert(
     with working("converting"):
         made = converted(source, folder, encoder, size)
     console().print(f"{made.name}: {sum(p.numel() for p in made.parameters()) / 1e6:.1f} M parameters in {folder}")
+
+
+def check_place(option: str, path: Path | None) -> None:
+    """Whether a file can be written there, found out before the work; its folder is made.
+
+    Raises:
+        ConfigError: it is a folder, or its folder cannot be made or written to.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: its folder cannot be made ({error.strerror}); name another") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{option} {path}: no file can be written there; name a file in a folder of yours")
 
 
 def layer_numbers(text: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_encoder_checkpoints import openai_file
 from typer.testing import CliRunner
 
 import alm.cli
 from alm import encoders
 from alm.audio import Waveform, waveform_to_wav_bytes
-from alm.encoders import extraction, listing
+from alm.encoders import extraction, listing, writing
+from alm.errors import ConfigError
+from alm.long_audio import LongRecording, open_audio
 from alm.testing import tone
 from tools import encoder_pages
 
@@ -75,6 +79,98 @@ def test_long_recordings_keep_their_time_and_a_crumb_is_left_out() -> None:
     heard = extraction.extract(encoder, Waveform(samples, 16_000), [1], window_seconds=1.0)
     starts = heard.times[:, 0]
     assert heard.features.shape == (1, 100, 32) and bool((starts.diff() > 0).all()) and float(starts[50]) == 1.0
+
+
+def small_whisper() -> encoders.AudioEncoder:
+    torch.manual_seed(0)
+    return encoders.build("whisper", {"dim": 32, "num_layers": 1, "num_heads": 4, "ffn_dim": 32}).eval()
+
+
+def test_overlapping_windows_give_each_time_once_from_the_window_that_knows_most_of_it() -> None:
+    """Control: without overlap, features near a cut are others than in the whole."""
+    samples = np.random.default_rng(0).standard_normal(16_000 * 3).astype(np.float32) * 0.1
+    recording, encoder = Waveform(samples, 16_000), small_whisper()
+    apart = extraction.extract(encoder, recording, [0, 1], 1.0, 0.4)
+    starts = torch.arange(150, dtype=torch.float64) * 0.02
+    assert torch.allclose(apart.times[:, 0], starts) and apart.features.shape == (2, 150, 32)
+    for start, end, first in ((0.0, 1.0, 0.0), (0.6, 1.6, 0.8), (1.2, 2.2, 1.4)):
+        alone = extraction.extract(encoder, recording.segment(start, end), [0, 1]).features
+        kept, count = round(first / 0.02), round((end - 0.2 - first) / 0.02)
+        own = alone[:, round((first - start) / 0.02) :][:, :count]
+        assert torch.equal(apart.features[:, kept : kept + count], own)
+    plain = extraction.extract(encoder, recording, [0, 1], 1.0)
+    assert not torch.allclose(plain.features, apart.features) and torch.allclose(plain.times, apart.times)
+    with pytest.raises(ConfigError, match="do not advance"):
+        extraction.extract(encoder, recording, [1], 1.0, 1.0)
+
+
+class Wide(encoders.AudioEncoder):
+    """Gives a mebibyte for each second of sound and notes how much memory the process has then."""
+
+    name = "wide"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front_end, self.frames_per_second, self.dim, self.num_layers = small_whisper().front_end, 100.0, 2622, 0
+        self.sizes: list[int] = []
+
+    def forward(self, spectrogram: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]) -> encoders.EncoderOutput:
+        self.sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+        return encoders.EncoderOutput(spectrogram[:, None, :, :1].expand(-1, 1, -1, self.dim), mask)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for the memory of the process")
+def test_a_long_recording_is_heard_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: its features are far more than the memory grew by."""
+    clip = tmp_path / "long.wav"
+    clip.write_bytes(waveform_to_wav_bytes(tone(150.0)))
+    whole = open_audio(clip)
+    monkeypatch.setattr("alm.long_audio.HELD_BYTES", 100_000)
+    recording, encoder = open_audio(clip), Wide()
+    assert isinstance(recording, LongRecording) and isinstance(whole, Waveform)
+    heard = extraction.extract(encoder, recording, [0], 2.0, 0.5, tmp_path)
+    grown = max(encoder.sizes) - encoder.sizes[2]
+    assert heard.features.nbytes > 150 * 2**20 and grown < 40 * 2**20, grown
+    assert not list(tmp_path.glob("tmp*")), "the temporary file has no name"
+    short = small_whisper()
+    same = [extraction.extract(short, sound, [1], 10.0, 1.0).features for sound in (recording, whole)]
+    assert torch.equal(*same) and recording.sha256 == whole.sha256
+
+
+def test_tensors_are_written_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_ROWS_AT_ONCE", 3)
+    tensors = {"a": torch.randn(7, 4).t(), "times": torch.rand(5, 2).double(), "none": torch.empty(0, 3)}
+    writing.write_tensors(tmp_path / "f.safetensors", tensors, {"alm": "{}"})
+    found = load_file(tmp_path / "f.safetensors")
+    assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+    broken = {"a": torch.zeros(3), "b": torch.zeros(3, requires_grad=True)}
+    with pytest.raises(RuntimeError):
+        writing.write_tensors(tmp_path / "g.safetensors", broken, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["f.safetensors"]
+
+
+def test_windows_that_are_shortened_are_told(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vatt"
+    folder.mkdir()
+    config = {"dim": 8, "num_layers": 1, "num_heads": 1, "ffn_dim": 8, "max_patches": 375}
+    save_file(encoders.build("vatt", config).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"family": "vatt", "config": config}))
+    shown = run("features", clip, "--checkpoint", folder, "--overlap", "0.25").output
+    assert "windows of 1 s, not 10 s: vatt hears no more at once" in shown and "562 features" in shown
+    assert "windows of" not in run("features", clip, "--checkpoint", folder, "--window-seconds", "0.5").output
+
+
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_places_are_looked_at_before_listening(option: str, clip: Path, tmp_path: Path) -> None:
+    openai_file(tmp_path / "tiny.pt")
+    given = ("features", clip, "--window-seconds", "0.6", "--encoder", "whisper", "--checkpoint")
+    done = run(*given, tmp_path / "tiny.pt", option, tmp_path / "new" / "deep" / "f.out")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "new" / "deep" / "f.out").is_file()
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path, tmp_path / "file" / "f.out"):
+        done = CliRunner().invoke(alm.cli.app, ["encoders", *map(str, (*given, "nothing.pt", option, wrong))])
+        assert done.exit_code == 2 and option in done.stderr and "nothing.pt" not in done.stderr
 
 
 def test_colours_tell_features_apart() -> None:
