@@ -71,5 +71,5 @@ class Family:
     sizes: Mapping[str, Mapping[str, Any]]
     """Published sizes by name (`base`, `large`): fields of the configuration."""
     lora_targets: tuple[str, ...]
-    """Names of the linear layers that LoRA usually sits on."""
+    """Names of the layers that LoRA usually sits on; `a|b` is the first of these that a size has."""
     facts: Facts

@@ -171,6 +171,7 @@ FAMILY = Family(
         licence_weights="CC BY 4.0",
         good_at="sound effects: what made the sound, in the categories of sound libraries",
         proved_against="the network of the package aisfx 0.1.2, front end Essentia 2.1",
-        notes="All layers are on one time grid; there is no linear layer that LoRA could sit on.",
+        notes="All layers are on one time grid. There is no linear layer: LoRA and adapters sit on convolutions, where "
+        "`tune_layers` names them (conv1, conv2).",
     ),
 )

@@ -99,7 +99,7 @@ FAMILY = Family(
     front_end=_front_end,
     read=read,
     sizes=MappingProxyType({"2023": {"tower": "htsat"}, "2022": {"tower": "cnn14"}}),
-    lora_targets=("query", "value"),
+    lora_targets=("query|conv1", "value|conv2"),
     facts=Facts(
         title="Microsoft CLAP",
         paper="Elizalde et al., 2022: arXiv 2206.04769; 2023: arXiv 2309.05767",
@@ -110,7 +110,6 @@ FAMILY = Family(
         good_at="Sounds and their captions",
         proved_against="microsoft/CLAP e8a6467: its HTSAT and Cnn14",
         notes="The hub's repository holds three files: name one, as in microsoft/msclap:CLAP_weights_2023.pth. Longer "
-        "clips than 7 s (2023) are cut into windows. LoRA targets are those of 2023; for 2022 they are conv1 and "
-        "conv2.",
+        "clips than 7 s (2023) are cut into windows. LoRA sits on attention in 2023, on convolutions in 2022.",
     ),
 )

@@ -294,7 +294,7 @@ FAMILY = Family(
             "wavegram-logmel-cnn14": {"inputs": "both"},
         }
     ),
-    lora_targets=(),
+    lora_targets=("conv1", "conv2|conv1"),
     facts=Facts(
         title="PANNs",
         paper="Kong, Cao, Iqbal, Wang, Wang and Plumbley, 2020: arXiv 1912.10211",
@@ -306,8 +306,8 @@ FAMILY = Family(
         "(Wavegram-Logmel-CNN14)",
         proved_against="qiuqiangkong/audioset_tagging_cnn d2f4b8c: its CNN6, CNN10, CNN14, Wavegram-CNN14 and "
         "Wavegram-Logmel-CNN14",
-        notes="LoRA sits on convolutions here. CNN14 has one feature for 0.32 s; a started one at the end of a clip is "
-        "dropped, as in the original. The original's Wavegram networks take only an even number of hops; here silence "
-        "fills the last.",
+        notes="LoRA and adapters sit on convolutions here; CNN6 has one in each block. CNN14 has one feature for "
+        "0.32 s; a started one at the end of a clip is dropped, as in the original. The original's Wavegram networks "
+        "take only an even number of hops; here silence fills the last.",
     ),
 )
