@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import av
 import numpy as np
@@ -73,7 +73,8 @@ def shifted(waveform: Waveform, semitones: float) -> Waveform:
 def _pulled(sink: av.filter.context.FilterContext) -> Iterator[NDArray[np.float32]]:
     while True:
         try:
-            yield sink.pull().to_ndarray()[0]
+            frame: Any = sink.pull()
+            yield frame.to_ndarray()[0]
         except (av.error.EOFError, av.error.BlockingIOError):
             return
 

@@ -24,7 +24,7 @@ import typer
 
 from bench.questions import Asked, questions
 
-MALFORMED = (
+MALFORMED: tuple[dict[str, Any], ...] = (
     {"messages": []},
     {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA"}}]}]},
     {"messages": [{"role": "user", "content": "a"}], "max_tokens": 10**6},

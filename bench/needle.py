@@ -88,7 +88,7 @@ def write(needle: Needle, seconds: float, path: Path, seed: int) -> None:
 
 def _pink(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     spectrum = np.fft.rfft(rng.standard_normal(count))
-    made: NDArray[np.float32] = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1.0), count)
+    made = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1.0), count)
     return made.astype(np.float32)
 
 

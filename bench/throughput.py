@@ -102,9 +102,9 @@ def _with_files(asked: Sequence[Asked], name: str, tokens: int) -> tuple[float, 
         started = time.perf_counter()
         run_batch(rows, target, settings, policy, lambda: engine)
         seconds = time.perf_counter() - started
-        rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+        answered = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     decoding.close()
-    return seconds, {row["id"]: row["answer"] for row in rows}
+    return seconds, {row["id"]: row["answer"] for row in answered}
 
 
 RUNS: dict[str, Callable[[Sequence[Asked], int], tuple[float, dict[str, str]]]] = {

@@ -25,7 +25,7 @@ def training_step(learning: Sequence[nn.Parameter], loss: Callable[[], Tensor]) 
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss().backward()  # type: ignore[no-untyped-call]
+        loss().backward()
         optimizer.step()
 
     return step
