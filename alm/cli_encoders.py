@@ -61,6 +61,7 @@ def info_lines(found: dict[str, Any]) -> list[str]:
     """What `info` prints."""
     facts = ("paper", "home", "licence_code", "licence_weights", "good_at", "proved_against", "notes")
     lines = [found["title"], *(f"  {key.replace('_', ' ')}: {found[key]}" for key in facts if found[key])]
+    lines.append(f"  containers: {'; '.join(kind for kind, _ in found['containers'])}")
     lines += [f"  hub: {', '.join(found['hub'])}"] * bool(found["hub"])
     for size in found["sizes"]:
         front_end = size["front_end"]

@@ -50,7 +50,8 @@ def page(family: Mapping[str, Any]) -> str:
         "licence of the weights": family["licence_weights"],
         "good at": family["good_at"],
         "compared with": family["proved_against"],
-        "LoRA usually on": ", ".join(f"`{name}`" for name in family["lora_targets"]) or "nothing: no linear layers",
+        "opened in tests": "; ".join(f"{kind} (`{test}`)" for kind, test in family["containers"]),
+        "LoRA usually on": ", ".join(_either(name) for name in family["lora_targets"]) or "nothing, unless it is named",
     }
     facts = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     notes = f"\n{family['notes']}\n" if family["notes"] else ""
@@ -58,8 +59,12 @@ def page(family: Mapping[str, Any]) -> str:
         f"# {family['title']} (`{family['family']}`)\n\n"
         "Written by `python -m tools.encoder_pages --write` out of the registry.\n\n"
         f"| | |\n|---|---|\n{facts}\n{notes}\n## Sizes\n\n{_sizes(family['sizes'])}"
-        f"\n## Front end\n\n{_front_end(family['sizes'][0]['front_end'])}"
+        f"\n## Front end\n\n{_front_ends(family['sizes'])}"
     )
+
+
+def _either(target: str) -> str:
+    return " or ".join(f"`{name}`" for name in target.split("|"))
 
 
 def _sizes(sizes: list[Mapping[str, Any]]) -> str:
@@ -72,9 +77,18 @@ def _sizes(sizes: list[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _front_ends(sizes: list[Mapping[str, Any]]) -> str:
+    """Each front end once, with the sizes that have it."""
+    owners: dict[str, list[str]] = {}
+    for size in sizes:
+        owners.setdefault(_front_end(size["front_end"]), []).append(f"`{size['name']}`")
+    if len(owners) == 1:
+        return f"Of every size: {next(iter(owners))}.\n"
+    return "".join(f"- {', '.join(names)}: {text}.\n" for text, names in owners.items())
+
+
 def _front_end(values: Mapping[str, Any]) -> str:
-    fields = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
-    return f"`{values['name']}` of the first size: {fields}.\n"
+    return ", ".join([f"`{values['name']}`", *(f"{key} {value}" for key, value in values.items() if key != "name")])
 
 
 def main() -> None:

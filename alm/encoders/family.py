@@ -25,6 +25,8 @@ class Facts:
     licence_code: str
     licence_weights: str
     good_at: str
+    containers: tuple[tuple[str, str], ...]
+    """Kinds of checkpoints that were opened, each with the test that does it, at toy size and in that layout."""
     proved_against: str
     """What its numbers were compared with: package and version, or repository and commit."""
     notes: str = ""

@@ -9,6 +9,8 @@ from alm.errors import WeightsError
 
 USUAL = ("model.safetensors", "pytorch_model.bin")
 """Names that mean the whole model, in the order of preference."""
+_HEADS = "heads.safetensors"
+"""Classifiers that lie beside an encoder of ours; never the encoder."""
 _SAFE, _PICKLED = ("*.safetensors",), ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -34,7 +36,7 @@ def weights_among(names: Sequence[str], source: str, remedy: str) -> list[str]:
             return [usual]
     found: list[str] = []
     for places, kinds in ((top, _SAFE), (top, _PICKLED), (names, _SAFE), (names, _PICKLED)):
-        if found := sorted(name for name in places if any(fnmatch(name, kind) for kind in kinds)):
+        if found := sorted(name for name in places if name != _HEADS and any(fnmatch(name, kind) for kind in kinds)):
             break
     if len(found) != 1:
         shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")

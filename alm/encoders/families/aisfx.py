@@ -170,6 +170,9 @@ FAMILY = Family(
         licence_code="CC BY 4.0",
         licence_weights="CC BY 4.0",
         good_at="sound effects: what made the sound, in the categories of sound libraries",
+        containers=(
+            ("folder that `alm weights` makes of the published pickle", "test_loading_fills_every_weight_and_freezes"),
+        ),
         proved_against="the network of the package aisfx 0.1.2, front end Essentia 2.1",
         notes="All layers are on one time grid. There is no linear layer: LoRA and adapters sit on convolutions, where "
         "`tune_layers` names them (conv1, conv2).",

@@ -132,6 +132,7 @@ FAMILY = Family(
         licence_code="none stated (PretrainedSED: MIT)",
         licence_weights="none stated by the authors; the mirror is MIT",
         good_at="sound events, few labels",
+        containers=(("`.pt` with the bare names", "test_official_file_opens_with_every_tensor"),),
         proved_against="fschmid56/PretrainedSED 1aa47e482f7e89904cba2338999345025d8b4e36, models/asit",
         notes="Positions were learnt for 5.92 s and are stretched to the clip, so long clips are unlike training. "
         "PretrainedSED swaps the axes of the table when it stretches; its fine-tuned files are heard that way.",

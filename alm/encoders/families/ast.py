@@ -312,6 +312,10 @@ FAMILY = Family(
         licence_code="BSD-3-Clause",
         licence_weights="BSD-3-Clause",
         good_at="sound events of AudioSet",
+        containers=(
+            ("the authors' `.pth` (names led by `module.`)", "test_the_authors_file_gives_the_same_weights"),
+            ("transformers folder", "test_a_transformers_folder_gives_the_same_numbers"),
+        ),
         proved_against="transformers 5.19 `ASTModel`, front end `ASTFeatureExtractor`",
         notes="Patches lie row by row in the model, features here step by step. Transformers' copies use another "
         "norm epsilon and do not free the clip of its mean; both are read from the checkpoint's kind. The authors' "

@@ -46,9 +46,7 @@ def front_end(config: AudioMaeConfig) -> KaldiFrontEnd:
     """AST's spectrogram."""
     # The last window reaches 15 ms beyond its hop.
     seconds = config.max_steps * config.patch_frames / 100 + 0.015
-    return KaldiFrontEnd(
-        config.mel_bins, config.hertz, max_seconds=seconds, mean=config.mean, divisor=2.0 * config.std
-    )
+    return KaldiFrontEnd(config.mel_bins, config.hertz, max_seconds=seconds, mean=config.mean, divisor=2.0 * config.std)
 
 
 class AudioMaeEncoder(PatchEncoder):
@@ -147,6 +145,10 @@ FAMILY = Family(
         licence_code="CC-BY-NC-4.0",
         licence_weights="CC-BY-NC-4.0; ports on the hub are labelled otherwise, which does not follow the original",
         good_at="general sounds: AudioSet mAP 47.3, ESC-50 94.1; the encoder of APT",
+        containers=(
+            ("pre-trained `.pth` with `model` and `args`", "test_a_pretraining_file_opens_without_its_decoder"),
+            ("fine-tuned `.pth`", "test_a_fine_tuned_file_has_no_final_norm"),
+        ),
         proved_against=(
             "github.com/facebookresearch/AudioMAE at bd60e29651285f80d32a6405082835ad26e6f19f, models_mae.py"
         ),

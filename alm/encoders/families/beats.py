@@ -307,6 +307,10 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="MIT (the licence of the repository that links them)",
         good_at="sound events, the other half of SALMONN: AudioSet mAP 48.0 (iter3), 48.6 (iter3+), ESC-50 95.6, 98.1",
+        containers=(
+            ("pre-trained `.pt` with `cfg` and `model`", "test_a_pretrained_file_opens"),
+            ("fine-tuned `.pt`", "test_a_fine_tuned_file_opens_without_its_classifier"),
+        ),
         proved_against="github.com/microsoft/unilm at 768a3c873f598bb9b4d4dfb9267b099e35f8fe56, beats/BEATs.py",
         notes=(
             "The distance of two tokens is counted over the flattened grid: one time step is 8 places. Less than "

@@ -75,6 +75,7 @@ FAMILY = Family(
         licence_code="none stated",
         licence_weights="none stated",
         good_at="birds; the authors classify by prototypes of single patches rather than by the pooled clip",
+        containers=(("folder of the hub", "test_bird_mae_opens_from_the_hubs_folder_and_from_training"),),
         proved_against=(
             "github.com/DBD-research-group/Bird-MAE at a514ef5042b43d80d11677979586299877d6b6ed, models/mae/encoder.py"
         ),

@@ -91,6 +91,10 @@ FAMILY = Family(
         licence_code="GPL-3.0 (the authors' code, of which nothing is here)",
         licence_weights="Apache-2.0 as the hub labels them; the repository they come from is GPL-3.0",
         good_at="tagging of sounds on small machines",
+        containers=(
+            ("`.pt`, bare or under `model`", "test_official_file_opens_with_every_tensor"),
+            ("transformers folder", "test_transformers_folder_opens_with_every_tensor"),
+        ),
         proved_against="RicherMans/CED 60a0f54214ea619265e16ee257925158be2675fd",
         notes="The authors' own code drops the last chunk of a clip that is a whole number of chunks; windows of ours "
         "do not.",

@@ -257,6 +257,10 @@ FAMILY = Family(
         licence_code="CC0-1.0",
         licence_weights="CC0-1.0 (the hub's copies: Apache-2.0)",
         good_at="what a recording is about, in the terms of captions",
+        containers=(
+            ("LAION's `.pt` with `state_dict`", "test_laions_file_gives_the_same_weights"),
+            ("transformers folder", "test_a_transformers_folder_gives_the_same_numbers"),
+        ),
         proved_against="transformers 5.19 `ClapAudioModel`, front end `ClapFeatureExtractor`",
         notes="Batches of the fused extractor mark one random short clip as long; that is not done here. Short clips "
         "are repeated on the spectrogram, not on the samples, as often as they fit whole; silence follows.",

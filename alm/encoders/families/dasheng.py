@@ -101,6 +101,10 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="Apache-2.0",
         good_at="general audio: speech, music and surroundings",
+        containers=(
+            ("`.pt` with `model` and `config`", "test_official_file_opens_with_every_tensor"),
+            ("transformers folder", "test_transformers_folder_opens_with_every_tensor"),
+        ),
         proved_against="XiaoMi/dasheng 711a6da7787b140a3fabad12ee5d6c3706ba5df5",
         notes="Every feature is one vector for 40 ms: nothing is averaged over frequency.",
     ),

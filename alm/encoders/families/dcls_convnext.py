@@ -233,6 +233,7 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="as its Zenodo record 8370979 says",
         good_at="Sound events: AudioSet mAP 0.4552 (Gaussian spacings), 0.4483 (plain)",
+        containers=(("`.pth` with `model`", "test_convnext_files_open_and_others_are_refused"),),
         proved_against="K-H-Ismail/DCLS-Audio e139018 with dcls 0.1.1",
         notes="One feature for 1.28 s. The size of the kernel is not in the file: 23 unless it is given. The authors' "
         "page links the same file for the plain model and the one with spacings.",

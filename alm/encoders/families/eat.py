@@ -151,6 +151,11 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="MIT (the licence of the repository that links them)",
         good_at="sound events and spoken commands: AudioSet mAP 48.9 (base) and 49.5 (large), ESC-50 95.9",
+        containers=(
+            ("fairseq's `.pt`, pre-trained", "test_a_pretraining_file_of_fairseq_opens"),
+            ("fairseq's `.pt`, fine-tuned", "test_a_fine_tuned_file_of_fairseq_opens_without_its_classifier"),
+            ("folder of the hub", "test_a_folder_of_the_hub_is_the_same"),
+        ),
         proved_against=(
             "github.com/cwx-worst-one/EAT at 06c1c34e2afd8dc35297e6d3815d31dbeec9d372, models/EAT_pretraining.py"
         ),

@@ -51,6 +51,10 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="Apache-2.0 (the hub's copies), MIT (fairseq)",
         good_at="speech sounds, speakers and prosody",
+        containers=(
+            ("transformers folder", "test_a_transformers_folder_gives_the_same_numbers"),
+            ("fairseq's `.pt`", "test_fairseqs_file_gives_the_same_numbers"),
+        ),
         proved_against="transformers 5.19 `HubertModel`, front end `Wav2Vec2FeatureExtractor`",
         notes="The group norm of base models runs over the real part of each clip; transformers lets padding into it. "
         "HuBERTopic's weights are not public: its token is `topic_token`, placed in front of the projected clip, "

@@ -83,6 +83,7 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="CC-BY-NC-4.0: not for commercial use",
         good_at="Music: pitch, harmony, beat, genre, instruments, singers",
+        containers=(("folder of the hub", "test_mert_opens_without_its_code_and_equals_huberts_network"),),
         proved_against="transformers 5.19 `HubertModel`: the authors' own class adds nothing to it for these models",
         notes="Trained on clips of 5 s. Read by its layout: no code of the hub's repository is run.",
     ),

@@ -108,6 +108,7 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="MIT",
         good_at="Sounds and their captions",
+        containers=(("`.pth` with `model`, 2022 and 2023", "test_microsofts_and_reclaps_files_open"),),
         proved_against="microsoft/CLAP e8a6467: its HTSAT and Cnn14",
         notes="The hub's repository holds three files: name one, as in microsoft/msclap:CLAP_weights_2023.pth. Longer "
         "clips than 7 s (2023) are cut into windows. LoRA sits on attention in 2023, on convolutions in 2022.",

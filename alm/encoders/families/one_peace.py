@@ -276,6 +276,7 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="Apache-2.0",
         good_at="Sounds and their descriptions (ESC-50 zero-shot 91.8, FSD50K 69.7), at a high price",
+        containers=(("fairseq's `.pt` with `model`", "test_one_peaces_file_opens"),),
         proved_against="OFA-Sys/ONE-PEACE 71cfadf: its audio adapter and trunk",
         notes="The audio branch alone has 1.5 billion parameters. The authors repeat clips below 1 s up to it; here "
         "they are heard as they are.",

@@ -60,6 +60,10 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="CC-BY-4.0 (as the cards say)",
         good_at="animal sounds, environmental sounds and music at once; the authors report the best scores of its size",
+        containers=(
+            ("`.pt` with `cfg` and `model`", "test_openbeats_file_says_its_own_mean_and_deviation"),
+            ("ESPnet's run: `.pt` with `config.yaml` deep in a folder", "test_an_official_openbeats_repository_opens"),
+        ),
         proved_against="package openbeats 0.1.1, beats_encoder.py",
         notes=(
             "Mean and deviation of the spectrogram differ from file to file; they are taken from the file's cfg, or "

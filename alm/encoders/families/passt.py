@@ -137,6 +137,7 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="Apache-2.0",
         good_at="tagging of sounds and music",
+        containers=(("`.pt`, bare or with a prefix", "test_official_file_opens_with_every_tensor"),),
         proved_against="kkoutini/PaSST 2a5c818afcc2a215b2a1aaf1ed8be71f89d43201",
         notes="Only `stfthop` in the names of their files tells models that were trained with a hop of 100 or 160 "
         "samples: keep the names, or name the size.",

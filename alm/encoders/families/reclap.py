@@ -45,6 +45,7 @@ FAMILY = Family(
         licence_code="none stated (its base, LAION-CLAP, is CC0)",
         licence_weights="none stated",
         good_at="Zero-shot classes of sounds by descriptions",
+        containers=(("`.pt` with `state_dict`", "test_microsofts_and_reclaps_files_open"),),
         proved_against="as LAION-CLAP: the tower is the same",
         notes="Weights lie on Google Drive only. Its tower and front end are LAION-CLAP's.",
     ),

@@ -221,6 +221,7 @@ FAMILY = Family(
         licence_code="BSD-3-Clause",
         licence_weights="BSD-3-Clause-Clear",
         good_at="sound and speech without labels at a cost that grows with length, not with its square",
+        containers=(("`.pth` of the pre-training", "test_official_file_opens_with_every_tensor"),),
         proved_against="SiavashShams/ssamba 019b276c2cde80bb5d58f51e589eb5b441a73ead over hustvl/Vim "
         "dd0358ad1e42701f22afbefa0717cc8825cf9f45 (its reference scan)",
         notes="The scan is a loop over tokens on a CPU; mamba_ssm's kernel is used on a GPU where it is installed.",

@@ -161,6 +161,7 @@ FAMILY = Family(
         licence_code="BSD-3-Clause",
         licence_weights="BSD-3-Clause",
         good_at="sound and speech without labels: patch models for sounds, frame models for speech",
+        containers=(("`.pth` of the pre-training", "test_official_file_opens_with_every_tensor"),),
         proved_against="YuanGongND/ssast a1a3eecb94731e226308a6812f2fbf268d789caf with timm 0.4.5",
         notes="Pre-trained files only: fine-tuned ones do not record their stride. Patches stand side by side, as in "
         "pre-training; the authors fine-tune with a stride of 10.",

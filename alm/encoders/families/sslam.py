@@ -53,6 +53,7 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="MIT (the licence of the repository that links them)",
         good_at="several sounds at once: AudioSet mAP 50.2, ESC-50 96.2; the sound encoder of PAL",
+        containers=(("fairseq's `.pt`, pre-trained", "test_a_pretraining_file_of_fairseq_opens"),),
         proved_against=(
             "github.com/ta012/SSLAM at 0a3c0fff01d7c3024c0a3bc4f9d5900801152e45, "
             "SSLAM_Inference/models/EAT_pretraining.py"

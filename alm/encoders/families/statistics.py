@@ -140,6 +140,7 @@ FAMILY = Family(
         licence_code="ours",
         licence_weights="none",
         good_at="Being what a trained encoder must beat, at next to no cost",
+        containers=(("our own folder (`alm encoders convert`)", "test_our_own_families_open_from_their_folders"),),
         proved_against="numpy's statistics of the same cells",
         notes="Nothing to tune: no parameters.",
     ),

@@ -121,6 +121,7 @@ FAMILY = Family(
         licence_code="ours",
         licence_weights="no weights are published",
         good_at="A few classes of sounds on small devices, after training on them",
+        containers=(("our own folder (`alm encoders convert`)", "test_our_own_families_open_from_their_folders"),),
         proved_against="no reference exists: the architecture follows the paper's description, sizes are ours",
         notes="The sizes are examples; the paper's exact layer sizes are not kept here.",
     ),

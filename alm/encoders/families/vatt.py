@@ -192,6 +192,9 @@ FAMILY = Family(
         licence_code="Apache-2.0",
         licence_weights="not stated beside the checkpoints (the code is Apache-2.0)",
         good_at="Sound events from the samples: AudioSet mAP 0.394",
+        containers=(
+            ("`.index` and `.data-*`, written by TensorFlow", "test_a_tensorflow_checkpoint_opens_without_tensorflow"),
+        ),
         proved_against="google-research vatt/modeling (autx1d.py at 35a5be2, transformers.py at 222560a)",
         notes="375 features a second, 3.2 s at once. Name the `.index` file; its `.data-*` must lie beside it. Heads "
         "are 64 wide in every published size and are counted by that.",

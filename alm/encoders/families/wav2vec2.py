@@ -55,6 +55,10 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="Apache-2.0 (the hub's copies), MIT (fairseq)",
         good_at="speech sounds",
+        containers=(
+            ("transformers folder", "test_a_transformers_folder_gives_the_same_numbers"),
+            ("fairseq's `.pt`", "test_fairseqs_file_gives_the_same_numbers"),
+        ),
         proved_against="transformers 5.19 `Wav2Vec2Model`, front end `Wav2Vec2FeatureExtractor`",
         notes="The group norm of base models runs over the real part of each clip; transformers lets padding into it.",
     ),

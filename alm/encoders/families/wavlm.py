@@ -83,6 +83,10 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="the licence of microsoft/UniSpeech (CC BY-SA 3.0), see the hub's cards",
         good_at="speech, also where several talk at once or there is noise",
+        containers=(
+            ("transformers folder", "test_a_transformers_folder_gives_the_same_numbers"),
+            ("the authors' `.pt` with `cfg` and `model`", "test_fairseqs_file_gives_the_same_numbers"),
+        ),
         proved_against="transformers 5.19 `WavLMModel`, front end `Wav2Vec2FeatureExtractor`",
         notes="The group norm of base models runs over the real part of each clip; transformers lets padding into it.",
     ),

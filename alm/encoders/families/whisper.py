@@ -200,6 +200,11 @@ FAMILY = Family(
         licence_code="MIT",
         licence_weights="MIT (the hub's copies: Apache-2.0)",
         good_at="speech and its content in many languages; middle layers carry sound events, too",
+        containers=(
+            ("OpenAI's `.pt`", "test_openais_whisper_file"),
+            ("transformers folder", "test_a_transformers_folder_of_whisper_opens"),
+            ("CTranslate2's, by `alm weights`", "test_pretrained_encoders_hear_the_same_padded_and_alone"),
+        ),
         proved_against="transformers 5.19 `WhisperEncoder`, front end `WhisperFeatureExtractor`",
         notes="The floor of the spectrogram lies 8 decades under the loudest cell of the clip. Shorter clips are not "
         "padded to 30 s: positions are sliced, so features differ from those of a clip that silence follows.",
