@@ -40,5 +40,7 @@ def weights_among(names: Sequence[str], source: str, remedy: str) -> list[str]:
             break
     if len(found) != 1:
         shown = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-        raise WeightsError(f"{source}: one file of weights is needed, found {shown or 'none'}; {remedy}")
+        raise WeightsError(
+            f"{source}: one file of weights is needed, found {shown or 'none'} and no {USUAL[0]}; {remedy}"
+        )
     return found
