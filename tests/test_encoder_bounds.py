@@ -233,12 +233,25 @@ def named_by_what_is_nested() -> bytes:
     return b"\x80\x04]" + b"2\x86" * 60 + b"\x8c\x01x\x93."
 
 
+def keyed_by_a_long_number() -> bytes:
+    """A number of a mebibyte is a key 400,000 times: it would be gone through each time."""
+    number = b"\x8b" + struct.pack("<i", 2**20) + b"\x7f" * 2**20 + b"q\x000"
+    return b"\x80\x02" + number + b"}(" + b"h\x00N" * 400_000 + b"u."
+
+
+def stored_in_a_long_list() -> bytes:
+    """A list of 400,000 items that is named as a storage 400,000 times: it would be copied each time."""
+    return b"\x80\x02(" + b"N" * 400_000 + b"lq\x000" + b"h\x00Q0" * 400_000 + b"N."
+
+
 HOSTILE = {
     "bytearray": called("builtins", "bytearray", 300_000_000),
     "tensor": called("torch", "Tensor", 300_000_000),
     "one-byte": b"\x80\x02(" + b"}" * 20_000_000 + b"l.",
     "claimed text": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"x.",
     "built often": built_often(),
+    "long number": keyed_by_a_long_number(),
+    "long list": stored_in_a_long_list(),
     "nested name": named_by_what_is_nested(),
 }
 

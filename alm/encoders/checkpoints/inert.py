@@ -319,7 +319,7 @@ class _Walk:
                     self.stack[-1].state.update(part)
 
     def _binpersid(self, _: Any) -> None:
-        kind, name, key, _location, count, *_rest = self.stack.pop()
+        kind, name, key, _location, count = _checked(self.stack.pop())[:5]
         short = _name(name).rsplit(".", 1)[-1]
         if kind != "storage" or short not in _DTYPES:
             raise WeightsError(f"a storage of kind {short} is not one that weights have")
@@ -385,9 +385,11 @@ def _checked(arguments: Any) -> tuple[Any, ...]:
 
 
 def _pairs(flat: list[Any]) -> dict[Any, Any]:
-    """Keys that cannot be looked up (records, lists) are settings of nobody here and go."""
+    """Keys that cannot be looked up (records, lists, endless numbers) are settings of nobody here and go."""
     pairs = zip(flat[::2], flat[1::2], strict=True)
-    return {k: v for k, v in pairs if isinstance(k, str | int | float | bytes)}
+    return {
+        k: v for k, v in pairs if isinstance(k, str | float | bytes) or (isinstance(k, int) and k.bit_length() < 64)
+    }
 
 
 def _items(target: Any) -> list[Any]:
