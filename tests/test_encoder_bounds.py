@@ -12,12 +12,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from alm import encoders
-from alm.encoders.checkpoints import open_checkpoint
+from alm.encoders.checkpoints import open_checkpoint, tensor_bundle
 from alm.encoders.families import MODULES
 from alm.encoders.family import Checkpoint
 from alm.encoders.fitting import COUNTS
@@ -280,3 +281,21 @@ def test_settings_that_share_a_value_are_bounded(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.ones(3)}, **{f"k{i}": large for i in range(100)}, "z": 1}, tmp_path / "m.pt")
     found = open_checkpoint(tmp_path / "m.pt")
     assert len(found.settings) == 5 and "a" in found.tensors
+
+
+# --- what TensorFlow's index claims ---
+
+
+def test_tensors_of_a_bundle_that_lie_on_each_other_are_refused(tmp_path: Path) -> None:
+    """Control: side by side they are read."""
+    np.arange(8, dtype=np.float32).tofile(tmp_path / "m.data-00000-of-00001")
+    shape = b"\x12\x02\x08\x04"  # one axis of four
+
+    def at(first: int) -> dict[int, list[int | bytes]]:
+        return {1: [1], 2: [shape], 4: [first], 5: [16]}
+
+    header: tuple[bytes, dict[int, list[int | bytes]]] = (b"", {1: [1]})
+    found = tensor_bundle._tensors(tmp_path / "m.index", [header, (b"a", at(0)), (b"b", at(16))])
+    assert found["b"].tolist() == [4.0, 5.0, 6.0, 7.0]
+    with pytest.raises(ValueError, match="overlap"):
+        tensor_bundle._tensors(tmp_path / "m.index", [header, *((name, at(0)) for name in (b"a", b"b", b"c"))])
