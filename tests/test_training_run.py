@@ -14,10 +14,12 @@ import soundfile
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import alm
 from alm.adapters import TRAINED_ON, read_trained_on
 from alm.errors import ConfigError
+from training.cli import app
 from training.config import RunConfig
 from training.export import write_adapter
 from training.features import Extractor
@@ -169,3 +171,15 @@ def test_rows_without_features_are_told(finished: tuple[RunConfig, Path]) -> Non
     start_from(run, folder / "adapter")
     with pytest.raises(ConfigError, match="training features"):
         run.go()
+
+
+def test_one_command_prepares_and_trains(tmp_path: Path) -> None:
+    _corpus(tmp_path)
+    config = _config(tmp_path)
+    bare = replace(config.stages[1], evidence=replace(config.stages[1].evidence, tags=0.0, asked=0.0))
+    (tmp_path / "own.json").write_text(json.dumps(replace(config, stages=(bare,)).to_dict()))
+    without = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--out", str(tmp_path / "without")])
+    assert isinstance(without.exception, ConfigError) and "training features" in str(without.exception), "control"
+    done = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--prepare"])
+    assert done.exit_code == 0, done.output
+    assert "12 cached, 0 were there" in done.output and "stage answer done" in done.output

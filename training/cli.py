@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +17,9 @@ from typer.core import TyperGroup
 from alm.cli import Parts, parse_parts
 from alm.errors import AlmError, ConfigError
 from alm.presets import adapter_folder
+
+if TYPE_CHECKING:
+    from training.config import RunConfig
 
 CONFIG_ENDINGS = (".yaml", ".yml", ".json")
 
@@ -71,14 +75,18 @@ def features(
     splits: Annotated[str, typer.Option(help="Splits of labelled sounds to cache, with commas.")] = "train,dev",
 ) -> None:
     """Cache the frozen encoders' features of every recording that training uses."""
+    from training.config import load_config
+
+    _make_features(load_config(config), splits.split(","))
+
+
+def _make_features(settings: RunConfig, splits: Sequence[str]) -> None:
     import torch
 
-    from training.config import load_config
     from training.features import Extractor, Report
     from training.models import find_base, make_ear
     from training.run import recordings
 
-    settings = load_config(config)
     torch.set_num_threads(settings.threads)
     extractor = Extractor(make_ear(settings, find_base(settings)), Path(settings.data.cache), settings.data.max_windows)
     shown = [time.monotonic()]
@@ -88,7 +96,7 @@ def features(
             shown[0] = time.monotonic()
             _say(f"{report.cached} of {total} recordings, {report.cached / max(report.seconds, 1e-9):.1f} a second")
 
-    for group in recordings(settings.data, splits.split(",")):
+    for group in recordings(settings.data, splits):
         report = extractor.run(group, show)
         _say(
             f"{report.cached} cached, {report.known} were there, {report.too_long} too long, "
@@ -105,17 +113,22 @@ def _silent(text: str) -> None:
 @app.command()
 def transcripts(config: ConfigPath) -> None:
     """Let Whisper write down what is said in the recordings of the rows."""
+    from training.config import load_config
+
+    settings = load_config(config)
+    if not settings.data.transcripts:
+        raise typer.BadParameter("the configuration's data.transcripts names no file")
+    _make_transcripts(settings)
+
+
+def _make_transcripts(settings: RunConfig) -> None:
     from alm.transcription import Transcriber
     from data_prep.records import read_records
-    from training.config import load_config
     from training.knowledge import transcribe
     from training.models import find_base
     from training.run import expand
     from training.stretches import recordings_of
 
-    settings = load_config(config)
-    if not settings.data.transcripts:
-        raise typer.BadParameter("the configuration's data.transcripts names no file")
     rows = [r for f in expand(settings.data.records) for r in read_records(f) if r.split != "test"]
     named = list(dict.fromkeys(one for r in rows for one in recordings_of(r)))
 
@@ -140,6 +153,9 @@ def run(
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: on these cards instead of this machine, as `h100` or `8xa100`.")
     ] = None,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="First make missing features, and transcripts where a file is named.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of bars, on a terminal too.")] = False,
     start: Annotated[
         str | None,
@@ -179,6 +195,8 @@ def run(
         raise typer.BadParameter(f"{folder} holds a run; add --resume to go on, or give another --out")
     if stage is not None:
         settings.stage(stage)
+    if prepare and not dry_run:
+        _prepare(settings, processes.world)
     shown = sys.stdout.isatty() and not (plain or dry_run)
     bar, listeners = watchers(settings.curves, folder, shown, _say) if processes.main else (None, [])
     say = bar.say if bar is not None else _say
@@ -199,6 +217,16 @@ def run(
         done = session.go(stage)
     if not done:
         raise typer.Exit(128 + session.stop.number)
+
+
+def _prepare(settings: RunConfig, processes: int) -> None:
+    """Features and transcripts that are missing; what is there is not made again."""
+    if processes > 1:
+        raise typer.BadParameter("--prepare is for one process; call `train features` and `train transcripts` before")
+    if settings.data.cache:
+        _make_features(settings, ("train", "dev"))
+    if settings.data.transcripts:
+        _make_transcripts(settings)
 
 
 @app.command()

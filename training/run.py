@@ -191,7 +191,7 @@ class Run:
             rows, missing = rows + more, missing + left_out
             for name, reason in list(self.cache.refused.items())[:20]:
                 self.say(f"{name}: {reason}")
-        self.say(f"{len(rows)} rows; {missing} left out because a recording is too long or not in the cache")
+        self.say(f"{len(rows)} rows; {missing} left out because a recording is too long or has no features (--prepare)")
         return rows
 
     def rows_of(self, stage: StageConfig) -> list[Row]:
