@@ -133,6 +133,28 @@ def convert(
     console().print(f"{made.name}: {sum(p.numel() for p in made.parameters()) / 1e6:.1f} M parameters in {folder}")
 
 
+@app.command()
+def fit(
+    clips: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--out", help="New folder for config.json and model.safetensors.")],
+    clusters: Annotated[int, typer.Option(min=1, help="How many kinds of sound it tells apart.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the first centres of k-means.")] = 0,
+) -> None:
+    """Fit the baseline `statistics` to recordings; an encoder that is trained has to beat it.
+
+    \b
+    alm encoders fit my-clips --out baseline
+    alm encoders features dog.wav --checkpoint baseline
+    """
+    from alm.encoders.baseline import fit_statistics
+
+    with working("listening"):
+        used, refused = fit_statistics(clips, folder, clusters, seed)
+    for line in refused[:20]:
+        typer.echo(line)
+    typer.echo(f"statistics of {used} recordings in {folder}; {len(refused)} refused")
+
+
 def check_place(option: str, path: Path | None) -> None:
     """Whether a file can be written there, found out before the work; its folder is made.
 

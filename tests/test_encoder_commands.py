@@ -195,3 +195,17 @@ def test_the_pages_are_current() -> None:
     assert not stale, f"run `python -m tools.encoder_pages --write`: {', '.join(stale)}"
     found[0]["good_at"] = "something else"
     assert encoder_pages.pages(found, encoder_pages.PAGE.read_text("utf-8")) != wanted
+
+
+def test_the_baseline_is_fitted_to_a_folder_and_opens(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no audio")
+    done = run("fit", tmp_path, "--out", tmp_path / "own", "--clusters", "4")
+    assert done.exit_code == 0, done.output
+    assert "statistics of 1 recordings" in done.output and "notes.txt" in done.output and "1 refused" in done.output
+    fitted, plain = encoders.open_encoder(tmp_path / "own"), encoders.build("statistics", {"clusters": 4})
+    assert float((fitted.state_dict()["centre"] - plain.state_dict()["centre"]).abs().max()) > 1, "control: it learned"
+    heard = run("features", clip, "--checkpoint", tmp_path / "own")
+    assert heard.exit_code == 0 and "132" in heard.output, heard.output
+    assert run("fit", clip, "--out", tmp_path / "own").exit_code == 2, "nothing is written over"
+    few = run("fit", clip, "--out", tmp_path / "few", "--clusters", "4000")
+    assert few.exit_code == 2 and "give more clips" in few.output

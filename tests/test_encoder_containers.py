@@ -19,7 +19,7 @@ from tools.golden.seeded import read
 HERE = Path(__file__).parent
 
 
-def tests_of_encoders() -> dict[str, str]:
+def encoder_tests() -> dict[str, str]:
     """Names and texts of the tests in the files on encoders."""
     found = {}
     for path in HERE.glob("test_encoder*.py"):
@@ -33,7 +33,7 @@ def tests_of_encoders() -> dict[str, str]:
 @pytest.mark.parametrize("name", encoders.names())
 def test_every_named_container_is_opened_by_its_test(name: str) -> None:
     """Control: a name that is no test's is found out."""
-    there = tests_of_encoders()
+    there = encoder_tests()
     containers = encoders.family(name).facts.containers
     assert containers and not [test for _, test in containers if test not in there]
     assert all(
@@ -64,7 +64,7 @@ def test_one_peaces_file_opens(tmp_path: Path) -> None:
     check_container(tmp_path / "one-peace.pt", "one_peace", tmp_path / "ours")
 
 
-@pytest.mark.parametrize("name", ["statistics", "tiny_transformer"])
+@pytest.mark.parametrize("name", ["patch_transformer", "statistics", "tiny_transformer"])
 def test_our_own_families_open_from_their_folders(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = encoders.build(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,17 @@ import pytest
 import soundfile
 import torch
 
+from alm.encoders import open_encoder, save
+from alm.encoders.families.patch_transformer import (
+    BANDS,
+    BINS,
+    PIXELS,
+    PatchTransformer,
+    PatchTransformerConfig,
+)
 from alm.errors import ConfigError, WeightsError
 from training.curves import read_log
 from training.objective import rng_for
-from training.pretraining.encoder import BANDS, BINS, PIXELS, PatchConfig, PatchEncoder, load_encoder, save_encoder
 from training.pretraining.masking import clustered_mask, random_mask
 from training.pretraining.objectives import HIDDEN_SHARE, MaskedPatches, MaskedTokens
 from training.pretraining.page import curves, learnt
@@ -22,12 +31,12 @@ from training.pretraining.recordings import Spectrograms, padded, read_spectrogr
 from training.pretraining.running import Plan, objective, train
 from training.pretraining.tokenizers import ClusterCodes, RandomCodes
 
-SMALL = PatchConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=32)
+SMALL = PatchTransformerConfig(dim=16, num_layers=2, num_heads=2, ffn_dim=32)
 
 
-def encoder(seed: int = 0) -> PatchEncoder:
+def encoder(seed: int = 0) -> PatchTransformer:
     torch.manual_seed(seed)
-    return PatchEncoder(SMALL).eval()
+    return PatchTransformer(SMALL).eval()
 
 
 def recordings(count: int = 12, seed: int = 0) -> Spectrograms:
@@ -159,13 +168,14 @@ def test_a_second_round_needs_a_first() -> None:
 
 def test_an_encoder_is_kept_whole(tmp_path: Path) -> None:
     own = encoder().requires_grad_(False)  # as it is loaded: torch takes another path with gradients
-    save_encoder(own, tmp_path / "kept", {"steps": 1})
-    again = load_encoder(tmp_path / "kept")
+    save(own, asdict(own.config), tmp_path / "kept", {"steps": 1})
+    again = open_encoder(tmp_path / "kept")
     batch = padded(recordings().items[:2])
     assert torch.equal(own(*batch, (-1,)).features, again(*batch, (-1,)).features)
-    (tmp_path / "kept" / "config.json").write_text('{"config": {"dim": 32, "num_layers": 2, "num_heads": 2}}')
+    other = {"family": "patch_transformer", "config": {"dim": 32, "num_layers": 2, "num_heads": 2}}
+    (tmp_path / "kept" / "config.json").write_text(json.dumps(other))
     with pytest.raises(WeightsError, match="does not fit"):
-        load_encoder(tmp_path / "kept")
+        open_encoder(tmp_path / "kept")
 
 
 def test_short_and_broken_recordings_are_counted(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from alm.encoders.families.whisper import WhisperAudioEncoder
 from alm.encoders.family import Facts, Family
 from alm.encoders.front_ends import TYPES as _FRONT_END_TYPES
 from alm.encoders.front_ends import AisfxFrontEnd, WhisperFrontEnd
-from alm.encoders.opening import checkpoint_config, convert, load, load_heads, open_encoder
+from alm.encoders.opening import checkpoint_config, convert, load, load_heads, open_encoder, save
 from alm.errors import ConfigError
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "load_heads",
     "names",
     "open_encoder",
+    "save",
 ]
 
 FRONT_ENDS: Mapping[str, FrontEnd] = MappingProxyType({"aisfx": AisfxFrontEnd(), "whisper": WhisperFrontEnd()})

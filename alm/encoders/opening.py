@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,24 @@ def convert(source: str | Path, folder: Path, name: str = "", size: str = "") ->
     if folder.exists() and any(folder.iterdir()):
         raise WeightsError(f"{folder} is not empty; name a new folder")
     encoder, config = _opened(source, name, size)
+    save(encoder, config, folder)
+    return encoder
+
+
+def save(
+    encoder: AudioEncoder, config: Mapping[str, Any], folder: Path, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write config.json (last: it marks the folder) and model.safetensors, which `open_encoder` reads.
+
+    Args:
+        config: what `build` made the encoder from.
+        about: further facts for config.json, as what it was trained on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.detach().contiguous().clone() for key, tensor in encoder.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    text = json.dumps({"family": encoder.name, "config": config}, indent=1)
+    text = json.dumps({**(about or {}), "family": encoder.name, "config": dict(config)}, indent=1)
     (folder / "config.json").write_text(text + "\n", "utf-8")
-    return encoder
 
 
 def checkpoint_config(name: str, folder: str | Path) -> dict[str, Any]:

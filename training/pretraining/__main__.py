@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 import typer
 
+from alm.encoders import save
+from alm.encoders.families.patch_transformer import PatchTransformer, PatchTransformerConfig
 from alm.errors import AlmError, ConfigError
 from training.config import load_config
 from training.features import FeatureCache
 from training.objective import seed_for
-from training.pretraining.encoder import PatchConfig, PatchEncoder, save_encoder
 from training.pretraining.page import curves, page, probes, verdict
 from training.pretraining.probing import hear, probe, spectrograms_of, with_ears
 from training.pretraining.recordings import read_spectrograms
@@ -55,8 +57,8 @@ def make(
         raise ConfigError(f"{folder} holds a run; give another --folder")
     folder.mkdir(parents=True, exist_ok=True)
     clips = [s for f in expand(settings.data.clips) for s in read_clips(f)]
-    plan, small = Plan(steps=steps), PatchConfig()
-    front_end = PatchEncoder(small).front_end
+    plan, small = Plan(steps=steps), PatchTransformerConfig()
+    front_end = PatchTransformer(small).front_end
     of_split = {n: [s.path for s in clips if s.split == n and s.path.is_file()] for n in ("train", "dev")}
     spread = of_split["train"][:: max(1, len(of_split["train"]) // recordings)][:recordings]
     data = read_spectrograms(spread, front_end, SECONDS)
@@ -64,11 +66,11 @@ def make(
     small = data.scaled(small)
     _say(f"{len(data.items)} recordings, {data.refused} refused")
     torch.manual_seed(seed_for(plan.seed, "encoder"))
-    encoders = {"random": PatchEncoder(small).eval().requires_grad_(False)}
+    encoders = {"random": PatchTransformer(small).eval().requires_grad_(False)}
     for name in OBJECTIVES:
         loss = objective(name, small, data, plan, encoders.get("masked-tokens"))
         encoders[name] = train(name, loss, data, held_out, plan, log, _say)
-        save_encoder(encoders[name], folder / name, {"objective": name, "steps": steps})
+        save(encoders[name], asdict(small), folder / name, {"objective": name, "steps": steps})
     curves(log, out.with_suffix(".png"))
 
     heads = comparing.Plan(methods=("supervised",), seeds=seeds, steps=probe_steps, most=class_recordings)
@@ -88,7 +90,7 @@ def make(
 
 
 def _probes(
-    data: comparing.Data, encoders: dict[str, PatchEncoder], plan: comparing.Plan, cache: FeatureCache
+    data: comparing.Data, encoders: dict[str, PatchTransformer], plan: comparing.Plan, cache: FeatureCache
 ) -> dict[str, np.ndarray]:
     """Which of the scored recordings each set of encoders gets right."""
     from training.semi.pieces import read_pieces

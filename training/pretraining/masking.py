@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.pretraining.encoder import BANDS
+from alm.encoders.families.patch_transformer import BANDS
 
 LEAST_LEFT = 1
 

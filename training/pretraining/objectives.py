@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alm.encoders.families.patch_transformer import PIXELS, PatchTransformer
 from alm.fusion.layout import Rows
-from training.pretraining.encoder import PIXELS, PatchEncoder
 from training.pretraining.masking import clustered_mask, random_mask
 from training.pretraining.tokenizers import Codes
 
@@ -23,7 +23,7 @@ SMOOTHING = 0.1
 class Loss(Protocol):
     """A loss with the weights that serve it alone."""
 
-    encoder: PatchEncoder
+    encoder: PatchTransformer
 
     def __call__(self, patches: Tensor, real: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Of `[batch, patches, pixels]`, and its parts."""
@@ -35,7 +35,7 @@ class MaskedPatches(nn.Module):
     Each part hides patches of its own, 400 of 512 in squares; a hidden patch is a learned vector at its position.
     """
 
-    def __init__(self, encoder: PatchEncoder) -> None:
+    def __init__(self, encoder: PatchTransformer) -> None:
         super().__init__()
         self.encoder = encoder
         dim = encoder.config.dim
@@ -74,7 +74,7 @@ class MaskedTokens(nn.Module):
     codes are smoothed by 0.1.
     """
 
-    def __init__(self, encoder: PatchEncoder, codes: Codes) -> None:
+    def __init__(self, encoder: PatchTransformer, codes: Codes) -> None:
         super().__init__()
         self.encoder, self.codes = encoder, codes
         config = encoder.config

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from alm.aligner import Heard
-from training.pretraining.encoder import SIDE, PatchEncoder
+from alm.encoders.families.patch_transformer import SIDE, PatchTransformer
 from training.pretraining.recordings import padded, spectrogram
 from training.semi.comparing import ALL_LABELS, Data, Plan, hits, train_one
 from training.semi.pieces import BATCH, Ear, Pieces, cut, joined
@@ -20,7 +20,7 @@ OWN_LAYERS = (2, -1)
 
 
 @torch.no_grad()
-def hear(encoder: PatchEncoder, spectrograms: Sequence[np.ndarray], layers: Sequence[int] = OWN_LAYERS) -> Ear:
+def hear(encoder: PatchTransformer, spectrograms: Sequence[np.ndarray], layers: Sequence[int] = OWN_LAYERS) -> Ear:
     """Pieces of an encoder's features of whole recordings."""
     parts = []
     for first in range(0, len(spectrograms), BATCH):
@@ -29,7 +29,7 @@ def hear(encoder: PatchEncoder, spectrograms: Sequence[np.ndarray], layers: Sequ
     return joined(parts)
 
 
-def spectrograms_of(sounds: Sequence[Sound], encoder: PatchEncoder, seconds: float) -> list[np.ndarray]:
+def spectrograms_of(sounds: Sequence[Sound], encoder: PatchTransformer, seconds: float) -> list[np.ndarray]:
     """The first seconds of each recording, all of which can be read."""
     return [spectrogram(s.path, encoder.front_end, seconds) for s in sounds]
 

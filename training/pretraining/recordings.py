@@ -12,8 +12,8 @@ from torch import Tensor
 
 from alm.audio import load_audio
 from alm.encoders.base import FrontEnd
+from alm.encoders.families.patch_transformer import SIDE, PatchTransformerConfig
 from alm.errors import AlmError, ConfigError
-from training.pretraining.encoder import SIDE, PatchConfig
 
 LEAST_FRAMES = 3 * SIDE
 """Shorter recordings have too few patches to hide most of them."""
@@ -28,11 +28,11 @@ class Spectrograms:
     refused: int
     """Recordings that are too short or cannot be read."""
 
-    def scaled(self, config: PatchConfig) -> PatchConfig:
+    def scaled(self, config: PatchTransformerConfig) -> PatchTransformerConfig:
         """The configuration with the mean and spread of these spectrograms."""
         some = self.items[:: max(1, len(self.items) // 200)]
         values = np.concatenate([i.astype(np.float32).reshape(-1) for i in some])
-        return PatchConfig(**{**vars(config), "mean": float(values.mean()), "spread": float(values.std())})
+        return PatchTransformerConfig(**{**vars(config), "mean": float(values.mean()), "spread": float(values.std())})
 
     def batch(self, count: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Random stretches of at most so many frames: `[batch, frames, bins]` and mask."""

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from alm.encoders.families.patch_transformer import PatchTransformer, PatchTransformerConfig
 from alm.errors import ConfigError
 from training.objective import rng_for, seed_for
-from training.pretraining.encoder import PatchConfig, PatchEncoder
 from training.pretraining.objectives import Loss, MaskedPatches, MaskedTokens
 from training.pretraining.recordings import Spectrograms
 from training.pretraining.tokenizers import ClusterCodes, RandomCodes
@@ -48,14 +48,16 @@ class Plan:
                 raise ConfigError(f"pretraining: '{f.name}' is {getattr(self, f.name)}; it must be 1 at least")
 
 
-def objective(name: str, config: PatchConfig, train: Spectrograms, plan: Plan, before: PatchEncoder | None) -> Loss:
+def objective(
+    name: str, config: PatchTransformerConfig, train: Spectrograms, plan: Plan, before: PatchTransformer | None
+) -> Loss:
     """A fresh encoder with its loss; every objective starts from the same weights.
 
     Raises:
         ConfigError: unknown name, or a second round without a first.
     """
     torch.manual_seed(seed_for(plan.seed, "encoder"))
-    encoder = PatchEncoder(config)
+    encoder = PatchTransformer(config)
     if name == "masked-patches":
         return MaskedPatches(encoder)
     if name == "masked-tokens":
@@ -73,7 +75,7 @@ def objective(name: str, config: PatchConfig, train: Spectrograms, plan: Plan, b
 def train(
     name: str, loss: Loss, data: Spectrograms, held_out: Spectrograms, plan: Plan, log: Path,
     say: Callable[[str], None] = print,
-) -> PatchEncoder:  # fmt: skip
+) -> PatchTransformer:  # fmt: skip
     """Run all steps; every `check_every` steps the loss on held-out recordings, with the same hidden patches."""
     module: nn.Module = loss  # type: ignore[assignment]
     optimizer = torch.optim.AdamW(module.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, betas=(0.9, 0.98))
@@ -116,5 +118,3 @@ def _rate(step: int, plan: Plan) -> float:
 def _write(log: Path, row: dict[str, object]) -> None:
     with log.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
-
-

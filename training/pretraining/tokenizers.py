@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.pretraining.encoder import PIXELS, PatchEncoder
+from alm.encoders.families.patch_transformer import PIXELS, PatchTransformer
 
 PROJECTED = 16
 ROUNDS = 20
@@ -47,11 +47,11 @@ class RandomCodes:
 class ClusterCodes:
     """The nearest cluster of an encoder's features."""
 
-    def __init__(self, encoder: PatchEncoder, centres: Tensor) -> None:
+    def __init__(self, encoder: PatchTransformer, centres: Tensor) -> None:
         self.encoder, self.centres, self.count = encoder.eval(), centres, len(centres)
 
     @classmethod
-    def of(cls, encoder: PatchEncoder, batches: list[tuple[Tensor, Tensor]], count: int, seed: int) -> ClusterCodes:
+    def of(cls, encoder: PatchTransformer, batches: list[tuple[Tensor, Tensor]], count: int, seed: int) -> ClusterCodes:
         """Clusters of the features of real patches of these batches."""
         from scipy.cluster.vq import kmeans2
 
@@ -67,6 +67,6 @@ class ClusterCodes:
 
 
 @torch.no_grad()
-def _features(encoder: PatchEncoder, patches: Tensor, real: Tensor) -> Tensor:
+def _features(encoder: PatchTransformer, patches: Tensor, real: Tensor) -> Tensor:
     """`[batch, patches, dim]`, each of length one."""
     return F.normalize(encoder.run(encoder.embed(patches), real), dim=-1)

@@ -1,24 +1,23 @@
-"""A transformer over patches of a log-mel spectrogram, with the interface of the other encoders.
+"""A small transformer over patches of a log-mel spectrogram, for pre-training on one's own audio.
 
 A patch is 16 frames (0.16 s) by 16 of 80 mel bands: five patches a step of time, those of one step beside each other.
+`python -m training.pretraining` trains it on masked patches, as SSAST and BEATs are trained.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from alm.encoders.base import AudioEncoder, EncoderOutput, config_from, load_exactly
+from alm.encoders.base import AudioEncoder, EncoderOutput, config_from
+from alm.encoders.family import Checkpoint, Facts, Family, Read
 from alm.encoders.front_ends.whisper import WhisperFrontEnd
-from alm.errors import ConfigError
-from training.atomic import whole_file, write_json
+from alm.errors import ConfigError, WeightsError
 
 SIDE = 16
 BINS = 80
@@ -27,7 +26,7 @@ PIXELS = SIDE * SIDE
 
 
 @dataclass(frozen=True)
-class PatchConfig:
+class PatchTransformerConfig:
     """Size of the encoder, and how its spectrograms are scaled; making one checks it."""
 
     dim: int = 128
@@ -41,18 +40,18 @@ class PatchConfig:
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or self.dim % 2:
             raise ConfigError(
-                f"patch encoder: dim is {self.dim}; it must be even and a multiple of num_heads {self.num_heads}"
+                f"patch_transformer: dim is {self.dim}; it must be even and a multiple of num_heads {self.num_heads}"
             )
         if self.spread <= 0:
-            raise ConfigError(f"patch encoder: spread is {self.spread}; it must be above 0")
+            raise ConfigError(f"patch_transformer: spread is {self.spread}; it must be above 0")
 
 
-class PatchEncoder(AudioEncoder):
+class PatchTransformer(AudioEncoder):
     """Pre-norm transformer; positions are sinusoids of time, so any length goes, and a learned vector a band."""
 
-    name: ClassVar[str] = "patches"
+    name: ClassVar[str] = "patch_transformer"
 
-    def __init__(self, config: PatchConfig) -> None:
+    def __init__(self, config: PatchTransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.front_end = WhisperFrontEnd(BINS)
@@ -110,20 +109,38 @@ class PatchEncoder(AudioEncoder):
         return EncoderOutput(features.masked_fill(~valid[:, None, :, None], 0.0), valid)
 
 
-def save_encoder(encoder: PatchEncoder, folder: Path, about: dict[str, Any]) -> None:
-    """`model.safetensors` and `config.json`, each whole or absent."""
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file({n: t.contiguous() for n, t in encoder.state_dict().items()}, temporary)
-    write_json(folder / "config.json", {"family": PatchEncoder.name, "config": asdict(encoder.config), **about})
+def read(checkpoint: Checkpoint) -> Read:
+    """There is no official container: only folders that this project wrote open."""
+    raise WeightsError(
+        f"{checkpoint.path}: no weights of this encoder are published; pre-train one on your own audio "
+        "(`python -m training.pretraining`), and open the folder that keeps it (config.json and model.safetensors)"
+    )
 
 
-def load_encoder(folder: Path) -> PatchEncoder:
-    """Inverse of [`save_encoder`], in evaluation mode, without gradients.
+def build(config: Mapping[str, Any]) -> PatchTransformer:
+    """A randomly initialised encoder with this architecture (`PatchTransformerConfig` fields)."""
+    return PatchTransformer(config_from(PatchTransformerConfig, config))
 
-    Raises:
-        WeightsError: the tensors do not fit the configuration.
-    """
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
-    encoder = PatchEncoder(config_from(PatchConfig, values))
-    load_exactly(encoder, load_file(folder / "model.safetensors"), str(folder / "model.safetensors"))
-    return encoder.eval().requires_grad_(False)
+
+FAMILY = Family(
+    name="patch_transformer",
+    build=build,
+    front_end=lambda config: WhisperFrontEnd(BINS),
+    read=read,
+    sizes=MappingProxyType({"small": {}, "base": {"dim": 256, "num_layers": 8, "num_heads": 8, "ffn_dim": 1024}}),
+    lora_targets=("linear1", "linear2"),
+    facts=Facts(
+        title="Patch transformer for one's own audio",
+        paper="objectives: SSAST, arXiv 2110.09784; BEATs, arXiv 2212.09058; OpenBEATs, arXiv 2507.14129",
+        home="here",
+        hub=(),
+        licence_code="ours",
+        licence_weights="no weights are published; one's own",
+        good_at="Sounds of a corpus without labels, after pre-training on it",
+        containers=(
+            ("our own folder (`python -m training.pretraining`)", "test_our_own_families_open_from_their_folders"),
+        ),
+        proved_against="no reference exists; docs/own-encoder.md measures what it adds",
+        notes="Sizes are ours. Five bands of a step stand side by side: a feature is five times as wide as a layer.",
+    ),
+)
