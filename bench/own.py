@@ -20,21 +20,23 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from alm.presets import adapter_folder
 from bench.harness import ALM, command_block
 from eval.metrics import share
 from eval.results import between, markdown_table
 from training.sounds import Sound, read_clips
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG, START = SHIPPED = ("training/configs/own.yaml", "alm/presets/tiny-mix/adapter")
+CONFIG = "training/configs/own.yaml"
 """What the commands name in a checkout."""
+START = "tiny-mix"
 QUESTION = "File this recording."
 OTHER = "What do you hear?"
 """Asked, too, and in no row: its answer is to stay a sentence."""
 REHEARSED = ("Describe this recording.", "Which sound is this?")
 """What the adapter answers as before is learned along."""
 ADAPTERS = {
-    "before": START,
+    "before": str(adapter_folder(START)),
     "after": "own/adapter",
     "mean of before and after": "own/mean",
     "after, with rehearsal": "own/rehearsed",
@@ -88,7 +90,7 @@ def steps(audio: str) -> list[str]:
         f"alm train {CONFIG} --start {START}",
         "alm export runs/own own/adapter",
         f"python -m training average {START} own/adapter own/mean",
-        "alm batch rehearsal.csv said.csv --preset tiny-mix",
+        f"alm batch rehearsal.csv said.csv --preset {START}",
         f"alm data convert said.csv own/rehearsal.jsonl --from csv --to alm --audio-root {audio}",
         f"alm train {CONFIG} --start {START} --out runs/rehearsed",
         "alm export runs/rehearsed own/rehearsed",
@@ -100,7 +102,7 @@ def run(command: str, folder: Path) -> float:
     words = shlex.split(command)
     program = ALM if words[0] == "alm" else (sys.executable,)
     began = time.monotonic()
-    done = subprocess.run([*program, *(str(ROOT / w) if w in SHIPPED else w for w in words[1:])], cwd=folder)
+    done = subprocess.run([*program, *(str(ROOT / w) if w == CONFIG else w for w in words[1:])], cwd=folder)
     if done.returncode:
         raise SystemExit(f"{command}: exit code {done.returncode}")
     return time.monotonic() - began

@@ -9,7 +9,7 @@ from harness_helpers import ScriptModel, right_text, toy
 from test_eval_scoring import full_run, half_right
 
 from alm.adapters import ABOUT
-from alm.errors import ConfigError
+from alm.errors import ConfigError, PresetError
 from bench.adapters import differences, named, page, runs_of
 
 
@@ -34,5 +34,8 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     assert named([f"a={tmp_path}", f"a={tmp_path}"]) == {"a": [tmp_path, tmp_path]}
     with pytest.raises(ConfigError, match="NAME=FOLDER"):
         named([str(tmp_path)])
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no adapter"):
+        named([f"a={tmp_path / 'empty'}"])
+    with pytest.raises(PresetError, match="is no folder of an adapter"):
         named([f"a={tmp_path / 'other'}"])
