@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from training.rows import Collator, Knowledge, Row
 from training.score import Said, table
 from training.study import insight, scoring
 from training.study.arms import ARMS, BASE, PARTS, chosen, configured
+from training.study.claims import Claim, compared, verdict
 from training.study.insight import attention_by_layer, knowledge_by_layer, probed
-from training.study.report import figure, interval, read_scores, tables
+from training.study.page import page
+from training.study.report import Questions, figure, interval, read_scores, read_study, tables
 from training.study.running import CONFIG, ROWS, SCORES, jobs, same_study
 from training.study.scoring import save_scores, score
 
@@ -135,7 +137,7 @@ def _study(folder: Path) -> None:
 
 def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
     _study(tmp_path / "study")
-    text = "\n".join(tables(tmp_path / "study"))
+    text = "\n".join(tables(*read_study(tmp_path / "study")))
     assert "| choice (20)" in text and "transcribe, nats" in text and "2.00 ± 0.00" in text
     assert "prefix against delayed-8 | **+" in text, "a surely better arm is marked"
     assert "| prefix against delayed-8 | +0.00 (+0.00 to +0.00) | +0.00 (+0.00 to +0.00) |" in text, "nats"
@@ -143,7 +145,25 @@ def test_tables_tell_what_was_scored(tmp_path: Path) -> None:
     assert kept is not None and kept.right.shape == (2, 40)
     assert read_scores(tmp_path / "study", "delayed", 40) is None, "names are whole"
     with pytest.raises(ConfigError, match="holds no study"):
-        tables(tmp_path)
+        read_study(tmp_path)
+
+
+def test_claims_hold_or_not_or_cannot_be_told(tmp_path: Path) -> None:
+    _study(tmp_path / "study")
+    config = replace(load_config(STUDY), out="").to_dict()
+    (tmp_path / "study" / CONFIG).write_text(json.dumps(config))
+    text = page(tmp_path / "study", tmp_path / "study.md", "the command")
+    claimed = [line for line in text.splitlines() if line.startswith("| Audio that enters after the early layers")]
+    assert len(claimed) == 1 and claimed[0].endswith("| **does not hold here** |"), claimed
+    assert "4 runs of 60 are done; none of keys-values-8" in text and "Two encoders" not in text, "what is not done"
+    claim = Claim("x", "y", "prefix", BASE)
+    found = compared(claim, read_study(tmp_path / "study")[1], Questions.read(tmp_path / "study"))
+    assert found is not None and found.seeds == 2 and found.nats == (0.0, 0.0, 0.0) and found.points[1] > 0
+    assert verdict(claim, found) == "holds here"
+    assert verdict(replace(claim, equal=True), found) == "holds here, and the first is better"
+    assert verdict(claim, replace(found, seeds=1)) == "cannot be told: one seed"
+    assert verdict(claim, replace(found, points=(1.0, -1.0, 2.0))) == "cannot be told"
+    assert verdict(claim, replace(found, nats=(-1.0, -2.0, -0.5))).endswith("disagree")
 
 
 def test_scores_of_other_questions_are_not_gone_on_with(tmp_path: Path) -> None:
@@ -169,6 +189,13 @@ def test_intervals_are_over_sources() -> None:
     assert interval(values, mask, sources, "x") == (0.0, 1.0), "two sources tell next to nothing"
     low, high = interval(values, mask, np.arange(100).astype(str), "x")
     assert 0.35 < low < 0.5 < high < 0.65, "the control: a hundred tell more"
+
+
+def test_intervals_are_over_seeds_too() -> None:
+    sources, mask = np.arange(100).astype(str), [np.ones(100, bool)]
+    alike, unlike = np.zeros((2, 100)), np.stack([np.zeros(100), np.ones(100)])
+    assert interval(alike, mask, sources, "x") == (0.0, 0.0)
+    assert interval(unlike, mask, sources, "x") == (0.0, 1.0), "either seed alone may be the whole truth"
 
 
 def test_adapters_stand_side_by_side() -> None:

@@ -29,6 +29,8 @@ FAMILIES = {
 """Task families and the tasks in them; a family's figure is the mean of its tasks'."""
 WORDS = ("transcribe", "caption")
 """Tasks whose answers are too long to be right word for word at this size: nats per token are told instead."""
+TOLD_ARM = "evidence, told"
+"""The arm that learns with evidence, asked with it; `evidence` itself is asked without, as all others are."""
 DRAWS = 1000
 Floats = NDArray[np.float64]
 
@@ -82,13 +84,18 @@ def figure(values: Floats, masks: Sequence[NDArray[np.bool_]], weights: Floats |
 def interval(
     values: Floats, masks: Sequence[NDArray[np.bool_]], sources: NDArray[np.str_], key: str
 ) -> tuple[float, float]:
-    """95 % of the figure over draws of source packages with replacement."""
+    """95 % of the figure over draws of source packages with replacement, and of seeds, where there are several.
+
+    Args:
+        values: `[questions]`, or `[seeds, questions]`: then training's own luck counts, too.
+    """
     names, place = np.unique(sources, return_inverse=True)
-    rng = rng_for("study interval", key)
+    rng, by_seed = rng_for("study interval", key), np.atleast_2d(values)
     drawn = []
     for _ in range(DRAWS):
         counts = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)).astype(float)
-        drawn.append(figure(values, masks, counts[place]))
+        seeds = rng.integers(len(by_seed), size=len(by_seed)) if len(by_seed) > 1 else np.zeros(1, int)
+        drawn.append(figure(by_seed[seeds].mean(0), masks, counts[place]))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
@@ -98,18 +105,29 @@ def _difference(
 ) -> str:
     """Against another arm, paired by question and seed; both `[seeds, questions]`."""
     seeds = min(len(own), len(base))
-    values = (own[:seeds] - base[:seeds]).mean(0)
+    values = own[:seeds] - base[:seeds]
     low, high = interval(values, masks, questions.sources, key)
-    mark = "**" if low > 0 or high < 0 else ""
-    return f"{mark}{figure(values, masks):+.{digits}f}{mark} ({low:+.{digits}f} to {high:+.{digits}f})"
+    mark = "**" if seeds > 1 and (low > 0 or high < 0) else ""
+    return f"{mark}{figure(values.mean(0), masks):+.{digits}f}{mark} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
-def tables(folder: Path) -> list[str]:
-    """Markdown: accuracy of every arm, then differences by part of the study."""
+def read_study(folder: Path) -> tuple[Questions, dict[str, Scores]]:
+    """The questions of a study, and the scores of each arm that has any.
+
+    Raises:
+        ConfigError: the folder holds none, or its base arm is not done.
+    """
     questions = Questions.read(folder)
     known = {a.name: s for a in ARMS if (s := read_scores(folder, a.name, len(questions.tasks))) is not None}
     if BASE not in known:
         raise ConfigError(f"{folder}: the arm {BASE} is not done; everything is compared with it")
+    if (told := read_scores(folder, "evidence", len(questions.tasks), f"told-{SCORES}")) is not None:
+        known[TOLD_ARM] = told
+    return questions, known
+
+
+def tables(questions: Questions, known: Mapping[str, Scores]) -> list[str]:
+    """Markdown: accuracy of every arm, then differences by part of the study."""
     lines = ["## All arms", "", *_accuracy(known, questions), ""]
     for part, about in PARTS.items():
         arms = [a for a in ARMS if a.part == part and a.name in known and a.name != a.against and a.against in known]
@@ -180,7 +198,8 @@ def draw(folder: Path, out: Path) -> list[str]:
             if any(own[key]):
                 axes.plot(range(len(own[key])), [factor * v for v in own[key]], marker=".", label=arm)
         axes.set(title=title, xlabel=axis, ylim=(0, None))
-        axes.legend(fontsize=8, ncols=2)
+        if found:
+            axes.legend(fontsize=8, ncols=2)
         plot.savefig(out / f"{key}.png", dpi=110)
         lines += [f"![{title}]({out.name}/{key}.png)", ""]
     return lines
