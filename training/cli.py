@@ -389,10 +389,9 @@ def study_report(
     out: Annotated[Path, typer.Argument(help="Markdown file to write; plots go into a folder beside it.")],
 ) -> None:
     """Write the tables and plots of a study."""
-    from training.study.report import draw, tables
+    from training.study.page import page
 
-    lines = [*tables(folder), "## Where the audio goes", "", *draw(folder, out.with_suffix(""))]
-    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out.write_text(page(folder, out, f"python -m training study-report {folder} {out}"), encoding="utf-8")
     _say(f"written: {out}")
 
 
