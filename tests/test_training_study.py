@@ -155,7 +155,8 @@ def test_claims_hold_or_not_or_cannot_be_told(tmp_path: Path) -> None:
     text = page(tmp_path / "study", tmp_path / "study.md", "the command")
     claimed = [line for line in text.splitlines() if line.startswith("| Audio that enters after the early layers")]
     assert len(claimed) == 1 and claimed[0].endswith("| **does not hold here** |"), claimed
-    assert "4 runs of 60 are done; none of keys-values-8" in " ".join(text.split()) and "Two encoders" not in text, "what is not done"
+    assert "4 runs of 60 are done; none of keys-values-8" in " ".join(text.split())
+    assert "Two encoders" not in text, "its arms are not done"
     claim = Claim("x", "y", "prefix", BASE)
     found = compared(claim, read_study(tmp_path / "study")[1], Questions.read(tmp_path / "study"))
     assert found is not None and found.seeds == 2 and found.nats == (0.0, 0.0, 0.0) and found.points[1] > 0
