@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ def test_slow_copies_are_part_of_the_checkpoint(tmp_path: Path) -> None:
     stop, made = Stop(), first.objective.batch
 
     def batch(step: int) -> Any:
-        stop.asked = step == 2
+        stop.number = signal.SIGTERM if step == 2 else 0
         return made(step)
 
     first.objective.batch = batch  # type: ignore[method-assign]
