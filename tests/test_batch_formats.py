@@ -131,10 +131,31 @@ def test_rows_of_lines_become_a_table(ending: str, folder: Path) -> None:
 
 
 def test_an_answered_table_is_refused_as_input(folder: Path) -> None:
-    """Its answers would be overwritten; the rows say so."""
+    """Its answers would be overwritten; it is told before a model is loaded, and nothing is begun."""
     run(write(folder, [a_row(1)]), folder / "out.csv")
-    assert run(folder / "out.csv", folder / "again.jsonl").failed == 1
-    assert "'answer' is written by the batch" in read(folder / "again.jsonl")[0]["error"]["message"]
+    with pytest.raises(RecordError, match="out.csv: the field 'answer' is written by the batch"):
+        run(folder / "out.csv", folder / "again.jsonl", load=must_not_load)
+    assert not (folder / "again.jsonl").exists()
+
+
+def test_tables_with_other_columns_or_endings_are_refused_at_once(folder: Path) -> None:
+    for text, columns in (("id,prompt\n1,What?\n", "id, prompt"), ("id;question\n1;What?\n", "id;question")):
+        (folder / "table.csv").write_text(text)
+        with pytest.raises(RecordError, match=f"no column 'question' or .*; the columns are {columns};.*commas"):
+            open_source(folder / "table.csv")
+    (folder / "table.csv").rename(folder / "table.tsv")
+    with pytest.raises(RecordError, match="tables are read as .csv"):
+        open_source(folder / "table.tsv")
+    with pytest.raises(ConfigError, match="answers are written as .jsonl, .csv or .parquet"):
+        run(write(folder, [a_row(1)]), folder / "out.xlsx", load=must_not_load)
+
+
+def test_rows_without_a_recording_are_counted(folder: Path) -> None:
+    """A column with another name than `audio` would else be answered without sound, and nobody told."""
+    (folder / "table.csv").write_text("file,question\nclips/a.wav,What?\n")
+    assert run(folder / "table.csv", folder / "out.jsonl").without_recording == 1
+    assert validate(open_source(folder / "table.csv")).without_recording == 1
+    assert run(write(folder, [a_row(1)]), folder / "good.jsonl").without_recording == 0, "control"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

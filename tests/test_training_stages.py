@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from alm.adapters import load_adapter
-from alm.errors import CheckpointError, ConfigError
+from alm.errors import CheckpointError, ConfigError, RecordError
 from tests import small_runs as runs
 from tests import training_helpers as small
 from training import checkpoint, export, run
@@ -29,6 +29,7 @@ from training.estimate import _length, describe
 from training.features import FeatureCache, Item, heard_by
 from training.groups import trainable
 from training.loop import Stage, Stop
+from training.starting import start_from
 from training.stretches import Stretch, recording_named
 from training.typed import build
 from training.watching import Lines
@@ -384,3 +385,29 @@ def test_layers_are_measured_without_labelled_clips(tmp_path: Path, monkeypatch:
     own = runs.run(runs.config(tmp_path, {}, model=bare))
     assert own.go() and own.parts[0].model.hearing.tag_head is None
     assert all(torch.isfinite(p).all() for p in own.parts[0].parameters())
+
+
+def test_lists_of_what_is_said_are_no_rows(tmp_path: Path) -> None:
+    """Where a pattern names them, too, as `own/*.jsonl` does."""
+    runs.corpus(tmp_path)
+    (tmp_path / "said.jsonl").write_text('{"path": "0.wav", "text": "a bell"}\n')
+    data = {"records": [str(tmp_path / "*.jsonl")], "cache": str(tmp_path / "features")}
+    with pytest.raises(RecordError, match="said.jsonl"):
+        runs.run(runs.config(tmp_path, {}, data=data)).go()
+    assert runs.run(runs.config(tmp_path, {}, data={**data, "transcripts": str(tmp_path / "said.jsonl")})).go()
+
+
+def test_without_rows_nothing_is_begun_from_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.corpus(tmp_path)
+    settings = runs.config(tmp_path, {"steps": 2})
+    assert runs.run(settings).go()
+    monkeypatch.setattr(export, "Run", runs.SmallRun)
+    export.write_adapter(settings, tmp_path / "run", tmp_path / "adapter")
+    for task, begun in (("manny", False), ("label", True)):
+        own = runs.run(runs.config(tmp_path, {"tasks": {task: 1.0}}, out=str(tmp_path / task)))
+        if begun:
+            start_from(own, tmp_path / "adapter")
+        else:
+            with pytest.raises(ConfigError, match="no training rows of its tasks"):
+                start_from(own, tmp_path / "adapter")
+        assert (tmp_path / task).exists() == begun

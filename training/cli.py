@@ -126,10 +126,10 @@ def _make_transcripts(settings: RunConfig) -> None:
     from data_prep.records import read_records
     from training.knowledge import transcribe
     from training.models import find_base
-    from training.run import expand
+    from training.run import record_files
     from training.stretches import recordings_of
 
-    rows = [r for f in expand(settings.data.records) for r in read_records(f) if r.split != "test"]
+    rows = [r for f in record_files(settings.data) for r in read_records(f) if r.split != "test"]
     named = list(dict.fromkeys(one for r in rows for one in recordings_of(r)))
 
     def show(done: int) -> None:

@@ -103,6 +103,12 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
+def record_files(data: DataConfig) -> list[Path]:
+    """Files of rows: what `data.records` names, but not the lists of what is said that a pattern may match, too."""
+    others = {Path(p).resolve() for p in (data.transcripts, *data.texts) if p}
+    return [f for f in expand(data.records) if f.resolve() not in others]
+
+
 def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[Sequence[Recording]]:
     """Recordings that training reads, in the order of need: clips, those of the rows, composed scenes.
 
@@ -110,7 +116,7 @@ def recordings(data: DataConfig, splits: Sequence[str]) -> Iterator[Sequence[Rec
     """
     clips = [s for f in expand(data.clips) for s in read_clips(f) if s.split in splits]
     yield [s.path for s in thinned(clips, data.max_class_clips)]
-    rows = [r for f in expand(data.records) for r in read_records(f) if r.split in splits]
+    rows = [r for f in record_files(data) for r in read_records(f) if r.split in splits]
     yield [one for r in rows for one in recordings_of(r)]
     if data.all_scenes:
         yield [s.path for f in expand(data.scenes) for s in read_scenes(f) if s.split in splits]
@@ -184,7 +190,7 @@ class Run:
     @cached_property
     def rows(self) -> list[Row]:
         self.cache.reload()
-        rows, missing = load_rows(expand(self.config.data.records), self.cache, self.settings.tokens_per_window)
+        rows, missing = load_rows(record_files(self.config.data), self.cache, self.settings.tokens_per_window)
         if isinstance(self.cache, LiveFeatures):
             records = self.cache.records(self.config.data.shards)
             more, left_out = rows_of(records, self.cache, self.settings.tokens_per_window)
@@ -315,6 +321,11 @@ class Run:
         """Rows to batches, with this knowledge of recordings; with `anew`, the encoders hear them in the step."""
         return self.collator_of(*self.parts, knowledge, anew)
 
+    def _check_shared(self) -> None:
+        aware = any(b.aligner.question_aware for b in self.settings.branch_configs)
+        if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
+            raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
+
     def collator_of(
         self, model: AlmForConditionalGeneration, processor: AlmProcessor, knowledge: Knowledge, anew: bool = False
     ) -> Collator:
@@ -323,9 +334,8 @@ class Run:
         Raises:
             ConfigError: an aligner that reads the question cannot share a reading between questions.
         """
+        self._check_shared()
         aware = any(b.aligner.question_aware for b in model.config.branch_configs)
-        if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
-            raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
         kind = ListeningCollator if anew else Collator
         return kind(processor, self.cache, knowledge, self.base.system, aware)
 
@@ -370,7 +380,7 @@ class Run:
             _ = self.parts
         stages = self.config.stages if only is None else self.config.stages[: self._place(only) + 1]
         with self.processes.main_first():
-            self._check(stages)
+            self.check(stages)
         with self.stop.listening():
             for stage in stages:
                 if only not in (None, stage.name) and not is_whole(self.folder / "stages" / stage.name):
@@ -380,13 +390,17 @@ class Run:
                     return False
         return True
 
-    def _check(self, stages: Sequence[StageConfig]) -> None:
-        """Raise at once what would else be found when its stage begins, hours later."""
+    def check(self, stages: Sequence[StageConfig]) -> None:
+        """Raise at once what would else be found when its stage begins, hours later; makes no model.
+
+        Raises:
+            ConfigError: a stage has no rows, its rows cannot make its batches, or it cannot be run like this.
+        """
         for stage in stages:
             if stage.kind == "language" and not is_whole(self.folder / "stages" / stage.name):
                 learned = [r for r in self.rows_of(stage) if r.split == "train"]
                 planned(learned, stage, f"{self.config.seed} {stage.name}")
-                self.collator(Knowledge({}, {}, {}, ()))
+                self._check_shared()
             if stage.losses and self.processes.world > 1:
                 raise ConfigError(
                     f"stage {stage.name}: losses compare the recordings of a whole batch; use one process"

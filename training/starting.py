@@ -20,15 +20,16 @@ def start_from(run: Run, adapter: Path, stage: str | None = None) -> None:
     LoRA layers that the run's configuration has and the adapter has not start as the identity.
 
     Raises:
-        ConfigError: the folder holds a run.
+        ConfigError: the folder holds a run, or there is nothing to train on; nothing is written then.
         CheckpointError: the adapter is damaged, or of another model or other base weights.
     """
     if is_run(run.folder):
         raise ConfigError(f"{run.folder} holds a run; add --resume to go on, or give another --out")
     before = run.config.stages[: run.config.stages.index(run.config.stage(stage))] if stage else ()
     labels = read_about(adapter)["model"]["tag_labels"]
-    run.folder.mkdir(parents=True, exist_ok=True)
     run.labels = labels
+    run.check(run.config.stages[len(before) : len(before) + 1] if stage else run.config.stages)
+    run.folder.mkdir(parents=True, exist_ok=True)
     model = run.fresh()[0]
     known = load_adapter(model, adapter, further_lora=True)["training"]
     with whole_file(run.folder / "prepared.safetensors") as temporary:

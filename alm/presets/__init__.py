@@ -67,6 +67,11 @@ def load_preset(name: str) -> Preset:
         return _read(FOLDER / name / FILE)
     path = Path(name).expanduser()
     file = path / FILE if path.is_dir() else path
+    if not file.is_file() and (path / "config.json").is_file():
+        raise PresetError(
+            f"{path} holds a checkpoint for transformers (`AutoModelForMultimodalLM`), no preset; for alm, export "
+            "without --merge and name the folder with --adapter"
+        )
     if not file.is_file():
         raise PresetError(
             f"no preset is called {name!r}; there are: {', '.join(names())}. A preset of your own is named by the "

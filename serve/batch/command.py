@@ -209,6 +209,10 @@ def _summary(outcome: Outcome, what: str) -> str:
         parts.append(f"{outcome.already} were done before")
     if outcome.seconds:
         parts.append(_rate(outcome).removesuffix(f", {outcome.failed} failed"))
+    if outcome.without_recording:
+        parts.append(f"{outcome.without_recording} of them without a recording ('audio' or 'audios' names it)")
+    if outcome.cut:
+        parts.append(f"{outcome.cut} cut off at --max-new-tokens")
     if outcome.repaired_bytes:
         parts.append(f"a torn last line of {outcome.repaired_bytes} bytes was cut off")
     rest = outcome.total - outcome.already - outcome.answered - outcome.failed

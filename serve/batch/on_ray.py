@@ -96,7 +96,7 @@ class _Worker:
                 line = _line(spool.readline())
                 window.add(line, ready_or_error(line, self.engine.source, self.recordings))
         done = answered(window, self.answer, self.engine.details)
-        return [{"added": finished.added, "seconds": finished.seconds} for _, finished in done]
+        return [{"added": f.added, "seconds": f.seconds, "cut": f.cut} for _, f in done]
 
 
 def ray_module() -> Any:

@@ -61,6 +61,10 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     audio_seconds: float = 0.0
+    without_recording: int = 0
+    """Rows that name none: meant so, or their column has another name."""
+    cut: int = 0
+    """Answers that ended at the limit of tokens."""
 
 
 def run_batch(
@@ -115,7 +119,9 @@ def validate(source: Source, shard: Shard = Shard(), on_row: Callable[[Outcome],
         outcome.total = index.counts().total
         for line in index.open_lines():
             try:
-                outcome.audio_seconds += _checked_seconds(line, source, verdict)
+                seconds = _checked_seconds(line, source, verdict)
+                outcome.audio_seconds += seconds
+                outcome.without_recording += seconds == 0.0
                 outcome.answered += 1
             except AlmError as error:
                 outcome.failed += 1
@@ -222,6 +228,8 @@ class _Runner:
             self.errors_in_a_row = 0
             self.outcome.answered += 1
             self.outcome.audio_seconds += finished.seconds
+            self.outcome.without_recording += finished.seconds == 0.0
+            self.outcome.cut += finished.cut
         else:
             self.errors_in_a_row += 1
             self.outcome.failed += 1

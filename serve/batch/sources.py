@@ -16,13 +16,17 @@ from alm.audio_opening import opened_source
 from alm.errors import AudioError, ConfigError, RecordError
 from serve.batch import readers
 from serve.batch.readers import Record
-from serve.batch.rows import Line, Row, check_row, openaqa_row
+from serve.batch.rows import ADDED_FIELDS, Line, Row, check_row, openaqa_row
 from serve.batch.stages import Ready, RecordingCache
 
 Container = Literal["jsonl", "json", "csv", "parquet", "folder"]
 Dialect = Literal["rows", "openaqa", "openai"]
 _UNITS = {"jsonl": "line", "json": "item", "csv": "line", "parquet": "row", "folder": "recording"}
 _HASHES_KEPT = 4096
+
+
+TABLES = (".tsv", ".xlsx", ".xls", ".ods")
+"""Endings of tables that are neither read nor written."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,26 @@ def open_source(path: Path, question: str | None = None) -> Source:
     if question is not None:
         raise ConfigError(f"{path}: --question goes with a folder of recordings; rows of a file have their own")
     source = Source(path, _container(path))
-    _, fields = next(source.records(), (0, {}))
-    return Source(path, source.container, _dialect(fields))
+    first = next(source.records(), None)
+    if first is None:
+        return source
+    _check_fields(path, source.container, first[1])
+    return Source(path, source.container, _dialect(first[1]))
+
+
+def _check_fields(path: Path, container: Container, fields: Mapping[str, Any]) -> None:
+    """What would else be found row by row, after the model was loaded."""
+    if added := [name for name in ADDED_FIELDS if name in fields]:
+        raise RecordError(f"{path}: the field {added[0]!r} is written by the batch; rename it in the input")
+    if container in ("csv", "parquet") and not {"question", "messages", "instruction"} & fields.keys():
+        hint = "; a CSV's cells are parted by commas" if container == "csv" else ""
+        raise RecordError(f"{path}: no column 'question' or 'messages'; the columns are {', '.join(fields)}{hint}")
 
 
 def _container(path: Path) -> Container:
     ending = path.suffix.lower()
+    if ending in TABLES:
+        raise RecordError(f"{path}: tables are read as .csv (with commas) or .parquet; write it so")
     if ending == ".csv":
         return "csv"
     if ending == ".parquet":

@@ -43,6 +43,8 @@ class Finished:
     """Fields for the output: `answer` and perhaps details, or `error`."""
     seconds: float = 0.0
     """Of audio."""
+    cut: bool = False
+    """Whether the answer ended at the limit of tokens."""
     cause: Exception | None = None
     """The error itself, where it is at hand."""
 
@@ -137,7 +139,8 @@ def _finished(
             yield line, Finished({"error": {"type": type(result).__name__, "message": text}}, cause=result)
         else:
             assert isinstance(own, Ready)
-            yield line, Finished({"answer": result.text, **(_details(result) if details else {})}, own.seconds)
+            added = {"answer": result.text, **(_details(result) if details else {})}
+            yield line, Finished(added, own.seconds, result.finish == "length")
 
 
 def _results(

@@ -14,7 +14,7 @@ from alm.errors import ConfigError
 from serve.batch.journal import replaced
 from serve.batch.readers import pyarrow_modules
 from serve.batch.rows import ADDED_FIELDS, Line
-from serve.batch.sources import Source
+from serve.batch.sources import TABLES, Source
 
 Kind = Literal["jsonl", "csv", "parquet", "openai"]
 #: An input row and its entry in the journal.
@@ -61,6 +61,8 @@ def open_target(path: Path, source: Source) -> Target:
 def target_of(path: Path, source: Source) -> Target:
     """By the ending of a path, which may not be there. Raises: ConfigError."""
     ending = path.suffix.lower()
+    if ending in TABLES:
+        raise ConfigError(f"{path}: answers are written as .jsonl, .csv or .parquet; name it so")
     if ending not in (".csv", ".parquet"):
         return Target(path, "openai" if source.dialect == "openai" else "jsonl")
     if source.dialect == "openai":
