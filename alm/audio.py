@@ -170,8 +170,8 @@ def load_audio(
     if isinstance(source, Waveform):
         _check_shape(source.source, limits, source.rate, 1, len(source.samples))
         return source
-    if isinstance(source, np.ndarray):
-        return _from_array(source, rate, shown_name(name or "array"), limits)
+    if isinstance(source, list) or hasattr(source, "__array__"):
+        return _from_array(_array_of(source, shown_name(name or "array")), rate, shown_name(name or "array"), limits)
     if rate is not None:
         shown = shown_name(name or source if isinstance(source, str | Path) else name or "recording")
         refuse(shown, f"rate={rate} was given for encoded audio", "Leave rate out: the file states its own")
@@ -298,9 +298,18 @@ class Meter:
         return Waveform(samples, self.rate, self.shown, self.channels)
 
 
+def _array_of(source: Any, shown: str) -> NDArray[Any]:
+    """Of lists of numbers, torch's tensors and whatever else numpy can read."""
+    try:
+        return np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        refuse(shown, f"numpy cannot read this {type(source).__name__} ({error})", "Give a numpy array of samples")
+
+
 def _from_array(array: NDArray[Any], rate: int | None, shown: str, limits: AudioLimits) -> Waveform:
     if rate is None:
-        refuse(shown, "an array says nothing about its rate", "Give rate= in samples per second")
+        remedy = "Give rate= (to a processor sampling_rate=) in samples per second"
+        refuse(shown, "an array says nothing about its rate", remedy)
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
         refuse(shown, f"the rate is {rate!r}", "Give a whole number of samples per second")
     if array.ndim not in (1, 2):

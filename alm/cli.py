@@ -68,7 +68,9 @@ Parts = Annotated[
         show_default=False,
     ),
 ]
-Adapter = Annotated[Path | None, typer.Option(help="Folder of a trained adapter, instead of the preset's own.")]
+Adapter = Annotated[
+    Path | None, typer.Option(help="Folder of a trained adapter, or the preset that ships it, instead of one's own.")
+]
 EvidenceSwitch = Annotated[
     bool | None,
     typer.Option(
@@ -258,9 +260,10 @@ def load_assistant(
     """The one place where a command line loads a model: weights first, with progress when they are new."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from alm.presets import OWN_WEIGHTS, load_preset
+    from alm.presets import OWN_WEIGHTS, adapter_folder, load_preset
 
     chosen = load_preset(preset)
+    adapter = adapter_folder(str(adapter)) if adapter is not None else None
     with working("starting", quiet=quiet):
         import alm
         from alm.weights import ensure

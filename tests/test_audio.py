@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 from audio_files import (
     FFMPEG_FORMATS,
     SNDFILE_FORMATS,
@@ -468,3 +469,14 @@ def test_test_signals_depend_on_the_seed_only(signals: Callable[[int], list[Wave
     assert signals(1) == signals(1)
     assert all(first != second for first, second in zip(signals(1), signals(2), strict=True))
     assert all(len(signal.samples) == 8_000 and not is_silent(signal.samples) for signal in signals(3))
+
+
+def test_tensors_and_lists_are_arrays_of_samples() -> None:
+    samples = np.sin(np.arange(800) / 10).astype(np.float32)
+    plain = load_audio(samples, rate=8000)
+    for other in (torch.from_numpy(samples), samples.tolist()):
+        np.testing.assert_array_equal(load_audio(other, rate=8000).samples, plain.samples)
+    refused = ((["a", "b"], "array"), ([[1.0], [1.0, 2.0]], "Give a numpy array"), (samples, "sampling_rate="))
+    for wrong, said in refused:
+        with pytest.raises(AudioError, match=said):
+            load_audio(wrong, rate=None if wrong is samples else 8000)
