@@ -18,7 +18,7 @@ from serve.batch.journal import ROW, Journal
 from serve.batch.manifest import BatchSettings, check_settings, manifest_path
 from serve.batch.rows import Line, fingerprint
 from serve.batch.sources import Source
-from serve.batch.stages import Engine, Finished, RecordingCache
+from serve.batch.stages import Engine, Finished, RecordingCache, there
 from serve.batch.writers import Target, open_target, pairs_of, target_of, write_output
 
 _MAX_PROBLEMS_KEPT = 100
@@ -143,6 +143,7 @@ def _checked_seconds(line: Line, source: Source, verdict: Callable[[Path], tuple
 
 def _verdict(path: Path) -> tuple[float, str | None]:
     try:
+        there(path)
         return load_audio(path).seconds, None
     except AlmError as error:
         return 0.0, str(error)

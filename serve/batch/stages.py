@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alm.audio import AudioLimits, Waveform, load_audio
-from alm.terminal import plain
+from alm.errors import AudioError
+from alm.terminal import plain, printable
 from serve.batch.rows import Line, Row
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class Opens(Protocol):
         """The row with its recordings. Raises: RecordError, AudioError, ConversationError."""
 
 
+def there(path: Path) -> None:
+    """Raise `AudioError` where no file is, with the whole path: paths count from the folder of the input."""
+    if not path.exists():
+        name, shown = (printable(text, keep="") for text in (path.name, str(path)))
+        raise AudioError(f"{name}: no such file; it was looked for as {shown}, from the input's folder")
+
+
 class RecordingCache:
     """Decoded recordings of the last few rows, so that ten questions about one file decode it once."""
 
@@ -77,6 +85,7 @@ class RecordingCache:
         if path in self._held:
             self._held.move_to_end(path)
             return self._held[path]
+        there(path)
         recording = self._held[path] = load_audio(path, limits=self._limits)
         while len(self._held) > 1 and sum(w.samples.nbytes for w in self._held.values()) > self._max_bytes:
             self._held.popitem(last=False)
