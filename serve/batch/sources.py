@@ -14,6 +14,7 @@ from typing import Any, Literal
 from alm.audio import AudioLimits
 from alm.audio_opening import opened_source
 from alm.errors import AudioError, ConfigError, RecordError
+from alm.terminal import printable
 from serve.batch import readers
 from serve.batch.readers import Record
 from serve.batch.rows import ADDED_FIELDS, Line, Row, check_row, openaqa_row
@@ -25,6 +26,8 @@ _UNITS = {"jsonl": "line", "json": "item", "csv": "line", "parquet": "row", "fol
 _HASHES_KEPT = 4096
 
 
+_COLUMNS_SHOWN = 200
+"""Letters of their names."""
 TABLES = (".tsv", ".xlsx", ".xls", ".ods")
 """Endings of tables that are neither read nor written."""
 
@@ -129,7 +132,8 @@ def _check_fields(path: Path, container: Container, fields: Mapping[str, Any]) -
         raise RecordError(f"{path}: the field {added[0]!r} is written by the batch; rename it in the input")
     if container in ("csv", "parquet") and not {"question", "messages", "instruction"} & fields.keys():
         hint = "; a CSV's cells are parted by commas" if container == "csv" else ""
-        raise RecordError(f"{path}: no column 'question' or 'messages'; the columns are {', '.join(fields)}{hint}")
+        columns = printable(", ".join(fields), keep="")[:_COLUMNS_SHOWN]
+        raise RecordError(f"{path}: no column 'question' or 'messages'; the columns are {columns}{hint}")
 
 
 def _container(path: Path) -> Container:
