@@ -168,9 +168,9 @@ def test_rows_without_features_are_told(finished: tuple[RunConfig, Path]) -> Non
     config, folder = finished
     empty = replace(config.data, cache=str(folder / "none"))
     run = Run(replace(config, data=empty, stages=config.stages[1:2]), folder / "empty", lambda text: None)
-    start_from(run, folder / "adapter")
     with pytest.raises(ConfigError, match="training features"):
-        run.go()
+        start_from(run, folder / "adapter")
+    assert not (folder / "empty").exists()
 
 
 def test_one_command_prepares_and_trains(tmp_path: Path) -> None:
