@@ -29,6 +29,7 @@ from training.estimate import _length, describe
 from training.features import FeatureCache, Item, heard_by
 from training.groups import trainable
 from training.loop import Stage, Stop
+from training.resuming import told_changes
 from training.starting import start_from
 from training.stretches import Stretch, recording_named
 from training.typed import build
@@ -135,6 +136,16 @@ def test_a_changed_configuration_is_told_or_refused(tmp_path: Path) -> None:
         runs.run(replace(settings, lora=replace(settings.lora, rank=4))).go()
     kept = json.loads((tmp_path / "run" / "config.json").read_text())
     assert kept["lora"]["rank"] == 2, "what is refused leaves the run as it was"
+
+
+def test_the_order_of_keys_is_no_change(tmp_path: Path) -> None:
+    runs.corpus(tmp_path)
+    branch = small.config().branches[0]
+    settings = runs.config(tmp_path, {"steps": 2}, model={"branches": [branch]})
+    assert runs.run(settings).go()
+    assert list(branch) != sorted(branch), "control: a configuration is kept with its keys sorted"
+    turned = replace(settings, model={"branches": [dict(reversed(branch.items()))]})
+    assert told_changes(tmp_path / "run", settings) == told_changes(tmp_path / "run", turned) == []
 
 
 def test_without_a_terminal_progress_comes_in_lines(tmp_path: Path) -> None:

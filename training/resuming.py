@@ -53,5 +53,5 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif json.dumps(old) != json.dumps(new):
+    elif json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True):  # tables within lists have no order
         yield key, old, new
