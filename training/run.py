@@ -321,9 +321,12 @@ class Run:
         """Rows to batches, with this knowledge of recordings; with `anew`, the encoders hear them in the step."""
         return self.collator_of(*self.parts, knowledge, anew)
 
+    @property
+    def _question_aware(self) -> bool:
+        return any(b.aligner.question_aware for b in self.settings.branch_configs)
+
     def _check_shared(self) -> None:
-        aware = any(b.aligner.question_aware for b in self.settings.branch_configs)
-        if aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
+        if self._question_aware and any(s.questions_together > 1 for s in self.config.stages if s.kind == "language"):
             raise ConfigError("aligner.question_aware needs questions_together: 1, for each question hears for itself")
 
     def collator_of(
@@ -335,9 +338,8 @@ class Run:
             ConfigError: an aligner that reads the question cannot share a reading between questions.
         """
         self._check_shared()
-        aware = any(b.aligner.question_aware for b in model.config.branch_configs)
         kind = ListeningCollator if anew else Collator
-        return kind(processor, self.cache, knowledge, self.base.system, aware)
+        return kind(processor, self.cache, knowledge, self.base.system, self._question_aware)
 
     def objective(self, stage: StageConfig) -> Objective:
         """The loss of a stage."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,8 @@ class Bar:
         self.progress.update(self.bars[stage], completed=done, loss=f"loss {loss:.4f}")
 
     def line(self, row: Mapping[str, Any]) -> None:
-        if (validation := _validation(row)) is not None:
-            self.say(validation)
-        for answer in row.get("samples", ()):
-            self.say(_told(answer))
+        for text in _shown(row):
+            self.say(text)
 
 
 class Lines:
@@ -61,23 +59,22 @@ class Lines:
         self.steps = steps
 
     def line(self, row: Mapping[str, Any]) -> None:
-        if (validation := _validation(row)) is not None:
-            self.say(validation)
-        elif "loss" in row and (time.monotonic() - self.last >= self.every or row["step"] == self.steps):
+        for text in _shown(row):
+            self.say(text)
+        if "loss" in row and (time.monotonic() - self.last >= self.every or row["step"] == self.steps):
             self.last, left = time.monotonic(), (self.steps - row["step"]) * row["step_seconds"]
             self.say(
                 f"{row['stage']}, step {row['step']} of {self.steps}: loss {row['loss']:.4f}, "
                 f"{row['step_seconds']:.2f} s a step, {left / 60:.0f} min left"
             )
-        for answer in row.get("samples", ()):
-            self.say(_told(answer))
 
 
-def _validation(row: Mapping[str, Any]) -> str | None:
-    if not row.get("validation"):
-        return None
-    figures = ", ".join(f"{k} {row[k]:.3f}" for k in SHOWN if k in row)
-    return f"{row['stage']}, step {row['step']}, validation: {figures or 'nothing to score'}"
+def _shown(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader sees of a line of the log: a validation, answers."""
+    if row.get("validation"):
+        figures = ", ".join(f"{k} {row[k]:.3f}" for k in SHOWN if k in row)
+        yield f"{row['stage']}, step {row['step']}, validation: {figures or 'nothing to score'}"
+    yield from map(_told, row.get("samples", ()))
 
 
 def _told(answer: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alm.audio import load_audio
 from alm.encoders.families.statistics import StatisticsConfig, fitted, front_end_of
-from alm.encoders.opening import save
+from alm.encoders.opening import check_new, save
 from alm.errors import AudioError, ConfigError
 
 SECONDS = 30.0
@@ -22,10 +22,10 @@ def fit_statistics(clips: Sequence[Path], folder: Path, clusters: int, seed: int
     """Fit and save the encoder; gives how many recordings it knows, and why others were refused.
 
     Raises:
-        ConfigError: the folder is not empty, nothing can be heard, or there is too little of it for so many clusters.
+        ConfigError: nothing can be heard, or there is too little of it for so many clusters.
+        WeightsError: the folder is not empty.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; name a new folder")
+    check_new(folder)
     config = StatisticsConfig(clusters=clusters)
     front_end = front_end_of(config)
     heard: list[Tensor] = []

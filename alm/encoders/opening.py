@@ -43,11 +43,16 @@ def convert(source: str | Path, folder: Path, name: str = "", size: str = "") ->
     Raises:
         ConfigError, WeightsError: as `open_encoder`, or the folder holds something already.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise WeightsError(f"{folder} is not empty; name a new folder")
+    check_new(folder)
     encoder, config = _opened(source, name, size)
     save(encoder, config, folder)
     return encoder
+
+
+def check_new(folder: Path) -> None:
+    """Raise `WeightsError` where an encoder would be written over something; asked before the work."""
+    if folder.exists() and any(folder.iterdir()):
+        raise WeightsError(f"{folder} is not empty; name a new folder")
 
 
 def save(
