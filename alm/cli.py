@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from alm.errors import ConversationError, PresetError
 from alm.terminal import (
     asked_lines,
     console,
+    event_line,
     evidence_lines,
     printable,
     step_bars,
@@ -32,6 +33,7 @@ from alm.terminal import (
 if TYPE_CHECKING:
     from alm.assistant import Assistant
     from alm.conversation import Answer, Conversation
+    from alm.listening import Listening
     from alm.long_audio import Sound
 
 #: One word with an extension: a recording, there or mistyped, rather than a question.
@@ -44,6 +46,7 @@ alm ask call.ogg "Who is called?" --json | jq .answer
 alm chat
 alm batch questions.jsonl answers.jsonl
 alm tag street.wav
+arecord -q -f S16_LE -r 16000 | alm listen
 alm COMMAND --help"""
 
 app = typer.Typer(
@@ -162,6 +165,60 @@ def tag(
         return
     for line in evidence_lines(evidence):
         typer.echo(line)
+
+
+@app.command()
+def listen(
+    question: Annotated[
+        str, typer.Argument(help="Asked about the whole stream when it has ended; none is asked without it.")
+    ] = "",
+    rate: Annotated[int, typer.Option(min=1_000, max=768_000, help="Samples per second of the stream.")] = 16_000,
+    encoding: Annotated[str, typer.Option(help="s16 or f32: raw mono samples, little-endian.")] = "s16",
+    preset: Preset = "tiny",
+    adapter: Adapter = None,
+    parts: Parts = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Each event, and the answer, as a line of JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Listen to raw samples on standard input; each event is told once it is over, a window (10 s) later at most.
+
+    Ctrl-C ends the stream, as does its own end; then the question is answered. Memory does not grow but for what
+    the answer needs. What is said is not written down.
+
+    \b
+    arecord -q -f S16_LE -r 16000 | alm listen
+    ffmpeg -v error -i call.mp3 -f s16le -ac 1 -ar 16000 - | alm listen "What happens?" --json
+    """
+    from alm.raw_audio import ENCODINGS, raw_blocks
+
+    if encoding not in ENCODINGS:
+        raise typer.BadParameter(f"--encoding is {encoding!r}; it must be one of {', '.join(ENCODINGS)}")
+    assistant = load_assistant(preset, adapter=adapter, quiet=quiet or as_json, parts=parse_parts(parts))
+    from alm.listening import Listening
+
+    listening, name = Listening(assistant.ears, rate), "standard input"
+    with suppress(KeyboardInterrupt):
+        for block in raw_blocks(sys.stdin.buffer, rate, encoding, name):
+            if listening.push(block):
+                _tell_events(listening, as_json)
+    listening.finish()
+    _tell_events(listening, as_json)
+    if not question.strip():
+        return
+    chat = assistant.conversation()
+    sound = listening.sound(name)
+    if as_json:
+        write_json(answer_document(question, chat.ask(question, audio=sound)))
+    else:
+        _stream(chat, question, [sound], {})
+
+
+def _tell_events(listening: Listening, as_json: bool) -> None:
+    for event in listening.events():
+        if as_json:
+            write_json(event)
+        else:
+            typer.echo(event_line(event))
 
 
 @app.command()

@@ -20,14 +20,14 @@ from alm.audio import Waveform
 from alm.errors import ContextError
 from alm.evidence import Evidence, evidence_text
 from alm.fusion import FusionCache
-from alm.long_audio import LongRecording, Sound, open_audio
+from alm.long_audio import HeardStream, LongRecording, Sound, open_audio
 from alm.messages import Encoded, parts_of, recordings_of
 from alm.prefix import position_keys, shared_length
 
 if TYPE_CHECKING:
     from alm.assistant import Assistant
 
-Recording = str | Path | bytes | BinaryIO | NDArray[np.float32] | Waveform | LongRecording
+Recording = str | Path | bytes | BinaryIO | NDArray[np.float32] | Waveform | LongRecording | HeardStream
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from alm.aligner.merging import Span, merge_windows
 from alm.asked import Scores
 from alm.evidence import Evidence, Segment, Sounds
-from alm.long_audio import Sound
+from alm.long_audio import HeardStream, Sound
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
 from alm.timeline import Timeline
@@ -61,6 +61,8 @@ class Ears:
 
     def hear(self, recording: Sound) -> HeardRecording:
         """Audio tokens and sounds of a recording, from memory if it was heard before."""
+        if isinstance(recording, HeardStream):
+            return recording.heard
         key = recording.sha256
         with self.turn:
             if key not in self._known:
@@ -89,7 +91,7 @@ class Ears:
         return said
 
     def _transcribe(self, recording: Sound) -> tuple[str, tuple[Segment, ...]]:
-        if self.transcriber is None:
+        if self.transcriber is None or isinstance(recording, HeardStream):
             return "", ()
         said = self.transcriber.transcribe(recording)
         return said.text, tuple(Segment(s, e, t) for s, e, t in said.segments)

@@ -8,6 +8,7 @@ in the file; from that moment on there is no difference.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,8 +18,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from alm.aligner.merging import Span
 from alm.audio import Waveform
+from alm.errors import AudioError
+from alm.evidence import Tag
 from alm.hearing import Ears, HeardRecording, WindowMemory
-from alm.long_audio import WindowCutter
+from alm.long_audio import HeardStream, WindowCutter
 
 
 class Listening:
@@ -42,6 +45,9 @@ class Listening:
         )
         self._memory = WindowMemory(ears.model)
         self._waiting: list[tuple[Span, dict[str, Tensor]]] = []
+        self._digest = hashlib.sha256(f"{rate} {peak} {windows_at_once}".encode())
+        self._finished = False
+        self._told: set[tuple[str, float]] = set()
 
     @property
     def seconds(self) -> float:
@@ -59,7 +65,9 @@ class Listening:
         Raises:
             AudioError: the samples cannot be used, or the stream is longer than the model's `max_audio_seconds`.
         """
-        return self._take(self._cutter.push(samples))
+        windows = self._take(self._cutter.push(samples))
+        self._digest.update(np.ascontiguousarray(samples, dtype="<f4").data)
+        return windows
 
     def heard(self) -> HeardRecording | None:
         """What was heard up to now; None before the first window is whole."""
@@ -73,7 +81,36 @@ class Listening:
         """
         self._take(self._cutter.finish())
         self._hear(len(self._waiting))
+        self._finished = True
         return self._memory.recording(self.seconds)
+
+    def events(self) -> list[Tag]:
+        """Events that are over, each given once, by their end: what comes later cannot make them longer."""
+        timeline = self._memory.timeline
+        if timeline is None or not self.spans:
+            return []
+        # The next window begins before this one ends, and may prolong what reaches into it.
+        upto = float("inf") if self._finished else self.spans[-1][1] - self.extractor.overlap_seconds
+        seconds = self.seconds if self._finished else self.spans[-1][1]
+        ended = [t for t in timeline.sounds(seconds).tags if t.end < upto and (t.label, t.start) not in self._told]
+        self._told |= {(t.label, t.start) for t in ended}
+        return sorted(ended, key=lambda t: (t.end, t.start, t.label))
+
+    def sound(self, name: str = "stream") -> HeardStream:
+        """The stream up to now as a recording that conversations take, without words; all of it after `finish`.
+
+        Raises:
+            AudioError: no window is whole yet.
+        """
+        if not self.spans:
+            raise AudioError(
+                f"{name}: {self.seconds:.1f} s have come, and a window has {self.extractor.window_seconds:.0f} s; push "
+                "more, or finish"
+            )
+        seconds = self.seconds if self._finished else self.spans[-1][1]
+        mark = self._digest.copy()
+        mark.update(f"{len(self.spans)} {seconds}".encode())
+        return HeardStream(self._memory.recording(seconds), seconds, name, mark.hexdigest(), self._cutter.rate)
 
     def _take(self, windows: Iterable[tuple[Span, Waveform]]) -> int:
         heard = 0

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from alm.audio import Meter, Waveform, content_hash, decoded_blocks, load_audio
 from alm.audio_opening import AudioLimits, opened_source, refuse
 from alm.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from alm.hearing import HeardRecording
 
 HELD_BYTES = 128 * 2**20
 """A recording with more decoded samples than this is not held: 12 minutes at 44.1 kHz, half an hour at 16 kHz."""
@@ -125,7 +128,41 @@ class _Tail:
         return joined[first - self.first : last - self.first]
 
 
-Sound = Waveform | LongRecording
+@dataclass(frozen=True, eq=False)
+class HeardStream:
+    """A stream as far as it was listened to (`Listening.sound`): what was heard is kept, its samples are gone.
+
+    Conversations take it like any recording. Nobody wrote down what is said in it.
+    """
+
+    heard: HeardRecording
+    seconds: float
+    source: str
+    """A name to show."""
+    sha256: str
+    """Of its samples, and how far it was heard."""
+    rate: int
+    """Samples per second that it came with."""
+    channels: int = 1
+
+    @property
+    def peak(self) -> NoReturn:
+        """Raises AudioError."""
+        self._gone()
+
+    def segment(self, start_seconds: float, end_seconds: float) -> NoReturn:
+        """Raises AudioError."""
+        self._gone()
+
+    def segments(self, spans: Iterable[tuple[float, float]]) -> NoReturn:
+        """Raises AudioError."""
+        self._gone()
+
+    def _gone(self) -> NoReturn:
+        refuse(self.source, "is a stream; its samples are gone", "Record it to a file to listen to it again")
+
+
+Sound = Waveform | LongRecording | HeardStream
 """What can be listened to."""
 
 
@@ -135,7 +172,7 @@ def open_audio(
     """As [`load_audio`], but a recording that is long stays in its file (a [`LongRecording`]).
 
     Args:
-        source: as of `load_audio`, or a `LongRecording`, which passes unchanged.
+        source: as of `load_audio`, or a `LongRecording` or `HeardStream`, which pass unchanged.
         rate: as of `load_audio`.
         name: as of `load_audio`.
         limits: bounds; those of `load_audio` hold for arrays.
@@ -143,7 +180,7 @@ def open_audio(
     Raises:
         AudioError: anything wrong with the recording; it was read to its end.
     """
-    if isinstance(source, LongRecording):
+    if isinstance(source, LongRecording | HeardStream):
         return source
     if isinstance(source, Waveform | np.ndarray) or rate is not None:
         return load_audio(source, rate=rate, name=name)

@@ -17,7 +17,7 @@ from alm.audio import Waveform, load_audio, windows
 from alm.configuration import AlmConfig, windows_left
 from alm.encoders import front_end, front_end_from_dict
 from alm.errors import AudioError, ConversationError
-from alm.long_audio import Sound, open_audio
+from alm.long_audio import HeardStream, Sound, open_audio
 from alm.messages import Encoded, MessageEncoder
 
 SHORTEST_SECONDS = 0.5
@@ -87,6 +87,8 @@ class AlmFeatureExtractor(FeatureExtractionMixin):
 
     def count_windows(self, recording: Sound) -> int:
         """Windows of the recording that the language model meets: those that are left once some were merged."""
+        if isinstance(recording, HeardStream):
+            return len(recording.heard.tokens)
         count, step = len(self.spans(recording)), self.window_seconds - self.overlap_seconds
         return windows_left(count, self.max_audio_tokens, self.tokens_per_window, self.merge_above_seconds, step)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from alm.asked import Asked
     from alm.conversation import Usage
-    from alm.evidence import Evidence
+    from alm.evidence import Evidence, Tag
 
 _BAR_CELLS = 24
 #: Overrides of the writing direction can make a line read as something else than it is.
@@ -111,6 +111,11 @@ def evidence_lines(evidence: Evidence) -> Iterable[str]:
     if evidence.guesses:
         yield f"  perhaps: {printable(', '.join(evidence.guesses), keep='')}"
     yield from _transcript_lines(evidence)
+
+
+def event_line(event: Tag) -> str:
+    """One event of a stream, whose length nobody knows yet."""
+    return f"{clock(event.start):>10} - {clock(event.end):<10} {printable(event.label, keep='')}  {event.score:.2f}"
 
 
 def asked_lines(told: Iterable[Asked]) -> Iterable[str]:

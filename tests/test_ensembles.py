@@ -317,10 +317,13 @@ def test_impossible_tunings_are_named() -> None:
     ):
         with pytest.raises(ConfigError, match=wrong):
             tiny_model.model(ensemble(**change))
+    plain = encoders.family("statistics")
+    with pytest.raises(ConfigError, match="no layers for LoRA"):
+        Tuning(encoders.build("statistics", next(iter(plain.sizes.values()))), plain.lora_targets, 2, 2.0, bend=False)
     values = tiny_model.config().to_dict()
     values["encoders"]["aisfx"] |= {"tune": "lora"}
-    with pytest.raises(ConfigError, match="no layers for LoRA"):
-        AlmForConditionalGeneration(AlmConfig(**values))
+    hearing = AlmForConditionalGeneration(AlmConfig(**values)).model.hearing
+    assert {n.split(".")[1] for n in hearing.learning()} == {"aisfx"}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,16 +15,19 @@ import pytest
 import soundfile as sf
 import tiny_model
 import torch
+from typer.testing import CliRunner
 
-from alm import long_audio
+from alm import cli, long_audio
 from alm.aligner.merging import merge_groups, merge_windows, merged_mean
 from alm.assistant import Assistant
 from alm.audio import Waveform, load_audio, windows
 from alm.configuration import AlmConfig
 from alm.errors import AudioError, ConfigError
+from alm.evidence import Tag
 from alm.hearing import WINDOWS_AT_ONCE, Ears, HeardRecording
 from alm.listening import Listening
 from alm.long_audio import LongRecording, WindowCutter, open_audio
+from alm.raw_audio import raw_blocks
 from alm.testing import noise
 
 RATE = 16_000
@@ -154,6 +158,91 @@ def test_streamed_windows_are_those_of_the_whole(seconds: float, rate: int) -> N
     assert all(np.array_equal(w.samples, whole.segment(*s).samples) for (_, w), s in zip(cut, spans, strict=True))
 
 
+def test_a_stream_is_asked_about_as_the_file_is(long: tuple[LongRecording, Waveform]) -> None:
+    held, options = long[1], {"max_new_tokens": 4}
+    one, other = assistant(), assistant()
+    stream = Listening(one.ears, RATE, peak=held.peak, windows_at_once=WINDOWS_AT_ONCE)
+    with pytest.raises(AudioError, match=r"stream: 0\.0 s have come"):
+        stream.sound()
+    half = len(held.samples) // 2
+    stream.push(held.samples[:half])
+    early = stream.sound()
+    assert 0 < early.seconds == stream.spans[-1][1] < half / RATE, "as far as whole windows go"
+    stream.push(held.samples[half:])
+    stream.finish()
+    sound = stream.sound("call")
+    assert (sound.seconds, sound.source, sound.sha256 != early.sha256) == (held.seconds, "call", True)
+    chat, of_file = one.conversation(), other.conversation()
+    answer, known = chat.ask("What?", audio=sound, **options), of_file.ask("What?", audio=held, **options)
+    assert (answer.text, answer.evidence[0].tags) == (known.text, known.evidence[0].tags)
+    assert answer.usage.audio_tokens == known.usage.audio_tokens and answer.usage.encoded_recordings == 0
+    assert chat.ask("And then?", **options).text == of_file.ask("And then?", **options).text, "it is remembered"
+    with pytest.raises(AudioError, match="call: .*samples are gone"):
+        one.processor.feature_extractor([sound])
+
+
+@pytest.mark.parametrize("chunk", [777, 10**9])
+def test_events_of_a_stream_come_once_and_are_those_of_the_whole(
+    long: tuple[LongRecording, Waveform], chunk: int
+) -> None:
+    held, ears, told = long[1], assistant().ears, []
+    last: Any = ears.model.model.hearing.tag_head.net[-1]
+    middle = ears.hear(held).scores.stretches.float().median(0).values
+    with torch.no_grad():  # each class is heard about half of the time
+        last.weight.mul_(1000)
+        last.bias.mul_(1000).sub_(middle * 1000)
+    whole = assistant().ears
+    whole.model = ears.model
+    stream = Listening(ears, RATE, peak=held.peak, windows_at_once=WINDOWS_AT_ONCE)
+    for first in range(0, len(held.samples), chunk):
+        stream.push(held.samples[first : first + chunk])
+        new = stream.events()
+        assert all(e.end < stream.spans[-1][1] for e in new)
+        told += new
+    before = len(told)
+    stream.finish()
+    told += stream.events()
+    assert stream.events() == [] and len(told) > before > 1, "control: some end within the stream, some with it"
+    assert sorted(told, key=_when) == sorted(whole.hear(held).sounds.tags, key=_when)
+
+
+def _when(event: Tag) -> tuple[float, str]:
+    return event.start, event.label
+
+
+@pytest.mark.parametrize("encoding", ["s16", "f32"])
+def test_raw_samples_are_read_to_their_end(encoding: str) -> None:
+    samples = noise(0.9).samples * 0.5
+    raw = (samples * 32_768).astype("<i2") if encoding == "s16" else samples.astype("<f4")
+    blocks = list(raw_blocks(io.BytesIO(raw.tobytes() + b"\1"), RATE, encoding, "pipe"))
+    assert len(blocks) == 4 and np.allclose(np.concatenate(blocks), samples, rtol=0, atol=1 / 32_768)
+    assert list(raw_blocks(io.BytesIO(b"\1"), RATE, encoding, "pipe")) == []
+    for start, name in ((b"RIFF\0\0\0\0", "WAV"), (b"fLaC", "FLAC"), (b"OggS", "Ogg"), (b"ID3\4", "MP3")):
+        with pytest.raises(AudioError, match=f"pipe: is a {name} file, not raw samples"):
+            list(raw_blocks(io.BytesIO(start), RATE, encoding, "pipe"))
+    assert list(raw_blocks(io.BytesIO(raw.tobytes() + b"RIFF"), RATE, encoding, "pipe")), "control: not at the start"
+
+
+def test_the_command_listens_to_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "load_assistant", lambda *_, **__: assistant())
+    raw = (np.clip(noise(7.5).samples * 0.5, -1, 1) * 32_767).astype("<i2").tobytes()
+
+    def call(*words: str, given: bytes = raw) -> Any:
+        return CliRunner().invoke(cli.app, ["listen", *words], input=given, prog_name="alm")
+
+    plain, asked = call(), call("What do you hear?", "--json")
+    events = [json.loads(line) for line in asked.stdout.splitlines()]
+    answer = events.pop()
+    assert plain.exit_code == asked.exit_code == 0 and len(events) == len(plain.stdout.splitlines()) > 0
+    assert {"label", "start", "end", "score"} == events[0].keys() and events[0]["label"] in plain.stdout
+    assert answer["question"] == "What do you hear?" and answer["evidence"][0]["seconds"] == 7.5
+    half = call("--encoding", "f32", "--json", given=noise(7.5).samples.astype("<f4").tobytes())
+    assert half.exit_code == 0 and half.stdout.splitlines()
+    for words, given, why in ((["--encoding", "mp3"], raw, "s16, f32"), ([], b"", "0 samples"), ([], b"RIFF", "WAV")):
+        wrong = call(*words, given=given)
+        assert wrong.exit_code == 2 and why in " ".join(wrong.stderr.split()), wrong.stderr
+
+
 def test_streams_refuse_what_they_cannot_hear() -> None:
     ears = assistant().ears
     for samples in (np.zeros((5, 2)), np.array([np.nan])):
@@ -239,7 +328,7 @@ def test_reading_ten_minutes_takes_the_memory_of_one(tmp_path: Path) -> None:
     path, rate = tmp_path / "quiet.wav", 44_100
     program = """
 import sys
-from alm import long_audio
+from alm import cli, long_audio
 from alm.audio import load_audio, windows
 from bench.memory import peak_mebibytes
 long_audio.HELD_BYTES = 1_000_000

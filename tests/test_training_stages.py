@@ -291,6 +291,17 @@ def test_a_run_that_was_ended_leaves_with_the_signal(tmp_path: Path, monkeypatch
     assert "after stage stage0" in whole.output and "not in it" not in whole.output
 
 
+def test_an_export_names_the_last_stage_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.corpus(tmp_path)
+    config = runs.config(tmp_path, {}, {})
+    config = replace(config, stages=tuple(replace(s, name=n) for s, n in zip(config.stages, "za", strict=True)))
+    assert runs.run(config).go()
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config.to_dict()))
+    monkeypatch.setattr(export, "Run", runs.SmallRun)
+    out = CliRunner().invoke(app, ["export", str(tmp_path / "run"), str(tmp_path / "out")])
+    assert out.exit_code == 0 and "after stage a" in out.output, out.output
+
+
 def test_what_a_later_stage_lacks_is_found_before_the_first(tmp_path: Path) -> None:
     runs.corpus(tmp_path)
     own = runs.run(runs.config(tmp_path, {}, {"tasks": {"manny": 1.0}}))

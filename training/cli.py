@@ -261,7 +261,8 @@ def export(
     held = read_stages(adapter)
     at = f", {checkpoint}" if checkpoint else ""
     lacking = [s.name for s in settings.stages if s.name not in held]
-    _say(f"{adapter}: {size / 2**20:.1f} MiB, after stage {list(held)[-1]}{at}")
+    last = [s.name for s in settings.stages if s.name in held][-1]
+    _say(f"{adapter}: {size / 2**20:.1f} MiB, after stage {last}{at}")
     if lacking:
         _say(f"not in it, since they have not ended: {', '.join(lacking)}")
 

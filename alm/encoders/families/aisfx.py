@@ -161,7 +161,7 @@ FAMILY = Family(
     front_end=lambda config: AisfxFrontEnd(config.get("mel_bins", 96)),
     read=read,
     sizes={"published": {"mel_bins": 96}},
-    lora_targets=(),
+    lora_targets=("conv1", "conv2"),
     facts=Facts(
         title="aiSFX",
         paper="Ma and Lerch, ISMIR 2022",
@@ -174,7 +174,7 @@ FAMILY = Family(
             ("folder that `alm weights` makes of the published pickle", "test_loading_fills_every_weight_and_freezes"),
         ),
         proved_against="the network of the package aisfx 0.1.2, front end Essentia 2.1",
-        notes="All layers are on one time grid. There is no linear layer: LoRA and adapters sit on convolutions, where "
-        "`tune_layers` names them (conv1, conv2).",
+        notes="All layers are on one time grid. There is no linear layer: LoRA and adapters sit on "
+        "convolutions.",
     ),
 )
