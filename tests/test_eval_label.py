@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from alm.errors import RecordError
 from eval.harness.answers import Judged
 from eval.kinds import KINDS
-from eval.kinds.embedded import found, ltu_phrase, similarities
+from eval.kinds.embedded import bare, found, ltu_phrase, similarities
 from eval.kinds.label_measures import RESAMPLES, _precision, cluster_weights, f1, mean_average_precision
 
 NAMES = ("rain", "heavy rain", "dog", "male speech", "female speech", "crackling_fire")
@@ -82,8 +82,8 @@ def judged(one_item: object, said: str) -> list[Judged]:
 def test_the_embedded_column_abstains_and_ltus_never_does() -> None:
     free = label(["dog"], mode="open", official="ltu-closed")
     kept = judged(free, "Audio caption: Some bark.")
-    assert [j.rater for j in kept] == ["embedding:toy@1", "ltu:toy@1"]
-    near = found(kept, "embedding")
+    assert [j.rater for j in kept] == ["bare:toy@1", "ltu:toy@1"]
+    near = found(kept, "bare")
     assert near is not None and len(near) == len(SET.label_sets["sounds"].names)
     scored = row(free, "Audio caption: Some bark.", SET, kept).scored
     assert scored.status == "read" and scored.value["embedded"]["said"] == ["dog"] and scored.robust == 1.0
@@ -91,8 +91,18 @@ def test_the_embedded_column_abstains_and_ltus_never_does() -> None:
     assert [j.rater for j in judged(free, refusal)] == ["ltu:toy@1"]
     refused = row(free, refusal, SET, judged(free, refusal)).scored
     assert refused.status == "refused" and refused.value["embedded"]["said"] == [] and refused.value["ltu"]["said"]
-    far = [Judged(id="a", key="k", rater="embedding:x", raw=json.dumps([0.1] * 5 + [0.29]))]
+    far = [Judged(id="a", key="k", rater="bare:x", raw=json.dumps([0.1] * 5 + [0.29]))]
     assert row(free, "hum", SET, far).scored.status == "abstained"
+
+
+def test_what_leads_to_a_sound_is_not_embedded() -> None:
+    for said in ("The recording has a dog.", "This is the sound of a dog.", "I can hear a dog.", "There is a dog."):
+        assert bare(said) == "a dog.", said
+    for said in ("A recorder.", "The recording sounds old.", "This is it"):
+        assert bare(said) in (said, "it"), said
+    assert bare("The recording has ") == "The recording has", "an answer without a sound stays what it is"
+    free = label(["dog"], mode="open")
+    assert [j.rater for j in judged(free, "The recording has some bark.")] == ["bare:toy@1"]
 
 
 def test_ltus_steps() -> None:

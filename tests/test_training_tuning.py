@@ -304,11 +304,11 @@ def test_every_configuration_is_read(name: str) -> None:
 
 
 def test_what_goes_on_from_a_shipped_adapter_has_its_shape() -> None:
-    for name in ("own", "mix-more", "mix-answers", "teminal"):
+    starts = {"own": "tiny-mix", "mix-long": "tiny-mix", "mix-more": "tiny", "mix-answers": "tiny", "teminal": "tiny"}
+    for name, preset in starts.items():
         config = json.loads(json.dumps(load_config(CONFIGS / f"{name}.yaml").to_dict()))
-        for preset in ("tiny", "tiny-mix"):
-            file = CONFIGS.parents[1] / "alm" / "presets" / preset / "adapter" / "alm_adapter.json"
-            about = json.loads(file.read_text(encoding="utf-8"))
-            own = {k: about["training"]["config"]["lora"][k] for k in ("rank", "alpha", "targets", "from_start_layer")}
-            assert {k: config["lora"][k] for k in own} == own, (name, preset)
-            assert config["model"]["tag_hidden"] == about["model"]["tag_hidden"]
+        file = CONFIGS.parents[1] / "alm" / "presets" / preset / "adapter" / "alm_adapter.json"
+        about = json.loads(file.read_text(encoding="utf-8"))
+        own = {k: about["training"]["config"]["lora"][k] for k in ("rank", "alpha", "targets", "from_start_layer")}
+        assert {k: config["lora"][k] for k in own} == own, (name, preset)
+        assert config["model"]["tag_hidden"] == about["model"]["tag_hidden"]

@@ -9,7 +9,7 @@ from eval.harness.generate import Outcome, Report, quiet
 from eval.harness.items import Item
 from eval.harness.runs import Run
 from eval.harness.store import StageWriter, records
-from eval.kinds.embedded import Embed, similarities, ways_of
+from eval.kinds.embedded import Embed, compared, rater, similarities, ways_of
 
 STAGE = "embed"
 
@@ -23,9 +23,13 @@ def embed(
         embedder: loads the embedder; not called where there is nothing to do.
         name: of the embedder, with its revision; part of every record.
     """
-    done = {(j.id, j.key) for j in _kept(run, condition_name) if j.rater.partition(":")[2] == name}
+    done = {(j.id, j.key, j.rater) for j in _kept(run, condition_name)}
     wanted = list(_comparable(run, condition_name))
-    left = [(item, answered) for item, answered in wanted if (item.id, answered.key) not in done]
+    left = [
+        (item, answered)
+        for item, answered in wanted
+        if any((item.id, answered.key, rater(w, name)) not in done for w in ways_of(item) if compared(answered, w))
+    ]
     outcome = Outcome(len(wanted), len(wanted) - len(left))
     report(outcome)
     if not left:

@@ -17,14 +17,14 @@ from eval.kinds.base import Measure, Row, Surroundings, Table
 from eval.metrics import Estimate, mean
 from eval.scorers.cider import NAME, cider_d, words_of
 
-_SOUND = r"(?:the|this|an?|your)? ?(?:short |given |provided )?(?:audio|sound|recording|clip|sample|file|track)"
+SOUND = r"(?:the|this|an?|your)? ?(?:short |given |provided )?(?:audio|sound|recording|clip|sample|file|track)"
 LEAD_INS = (
     r"(?:sure|certainly|of course|okay|ok)\b[,.!:]*",
     r"here(?:'s| is) (?:a|the|my|your)? ?(?:short |brief |possible )?(?:caption|description)"
     r"(?: (?:of|for) [^:.\n]{0,60})?:",
     r"(?:audio )?(?:caption|description)\s*:",
-    rf"in {_SOUND}(?: (?:clip|recording|file))?,",
-    rf"{_SOUND}(?: (?:clip|recording|file))? (?:contains|features|consists of|captures|is of|includes)",
+    rf"in {SOUND}(?: (?:clip|recording|file))?,",
+    rf"{SOUND}(?: (?:clip|recording|file))? (?:contains|features|consists of|captures|is of|includes)",
     r"(?:i|you|we) (?:can )?hear",
 )
 """What stands before a caption and is no part of it; each is taken off once, in any order."""

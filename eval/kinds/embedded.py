@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -19,18 +20,26 @@ from eval.harness.answers import Answered, Judged
 from eval.harness.items import ChoiceWant, Item, LabelWant
 from eval.kinds.arrived import arrived
 from eval.kinds.base import Surroundings
+from eval.kinds.caption import SOUND, caption_in
 
-Way = Literal["embedding", "ltu"]
+Way = Literal["bare", "embedding", "ltu"]
+"""*bare*: without what leads to it (as a whole, "The recording has bubbles in water" is nearest to "a recorder");
+*embedding*: as it stands; *ltu*: in LTU's form."""
 Embed = Callable[[Sequence[str]], Any]
 """Unit vectors `[texts, dim]`, such as `eval.embedding.Embedder`."""
 
 BATCH, DIGITS = 512, 7
+_LEADS = re.compile(
+    rf"^(?:{SOUND} (?:has|holds)|(?:this|that|it) is(?: the sound of)?|(?:this|it) sounds like|there (?:is|are)) ",
+    re.IGNORECASE,
+)
+"""Beside the lead-ins of captions."""
 
 
 def ways_of(item: Item) -> tuple[Way, ...]:
     """By which ways an item's answer is to be compared; none for most items."""
     if isinstance(item.want, LabelWant) and item.want.mode == "open":
-        return ("embedding", "ltu") if item.official == "ltu-closed" else ("embedding",)
+        return ("bare", "ltu") if item.official == "ltu-closed" else ("bare",)
     if isinstance(item.want, ChoiceWant) and item.official == "mmau-pro":
         return ("embedding",)
     return ()
@@ -45,19 +54,31 @@ def similarities(
     `name` is the embedder's, with its revision.
     """
     near = _Nearness(around, embed)
-    jobs = ((i, a, way) for i, a in asked for way in ways_of(i) if _compared(a, way))
+    jobs = ((i, a, way) for i, a in asked for way in ways_of(i) if compared(a, way))
     while batch := list(itertools.islice(jobs, BATCH)):
         vectors = near.vectors([said(a, way) for _, a, way in batch])
         for (item, answered, way), vector in zip(batch, vectors, strict=True):
             cosines = near.cosines(vector, item, way)
             raw = json.dumps([round(float(c), DIGITS) for c in cosines])
-            yield Judged(id=item.id, key=answered.key, rater=f"{way}:{name}", raw=raw, grade=float(max(cosines)))
+            yield Judged(id=item.id, key=answered.key, rater=rater(way, name), raw=raw, grade=float(max(cosines)))
 
 
 def said(answered: Answered, way: Way) -> str:
     """What of an answer is embedded."""
     text = arrived(answered).text
-    return ltu_phrase(text) if way == "ltu" else text
+    if way == "embedding":
+        return text
+    return bare(text) if way == "bare" else ltu_phrase(text)
+
+
+def bare(text: str) -> str:
+    """The first paragraph of an answer without what leads to the sound.
+
+    >>> bare("The recording has a machine running."), bare("This is the sound of rain."), bare("A recording machine.")
+    ('a machine running.', 'rain.', 'A recording machine.')
+    """
+    first, _ = caption_in(text)
+    return _LEADS.sub("", first) or first
 
 
 def ltu_phrase(text: str) -> str:
@@ -75,7 +96,13 @@ def found(judged: Sequence[Judged], way: Way) -> list[float] | None:
     return None if raw is None else [float(c) for c in json.loads(raw)]
 
 
-def _compared(answered: Answered, way: Way) -> bool:
+def rater(way: Way, name: str) -> str:
+    """What a record of this way by this embedder is called."""
+    return f"{way}:{name}"
+
+
+def compared(answered: Answered, way: Way) -> bool:
+    """Whether there is something to compare."""
     status = arrived(answered).status
     return status is None or (way == "ltu" and status in ("empty", "refused"))
 
