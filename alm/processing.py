@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.utils import logging
 
 from alm.audio import Waveform, load_audio, windows
 from alm.configuration import AlmConfig, windows_left
@@ -26,6 +27,8 @@ PEAK = 0.7
 """Recordings are brought to this peak, as the sound CNN's training material was; the same for all their windows."""
 MOST_GAIN = 32.0
 """30 dB at most, so that near silence stays near silence."""
+AS_IT_IS = frozenset({"return_tensors", "padding", "return_attention_mask", "add_special_tokens"})
+"""Options of other processors that ask for what this one does anyway."""
 
 
 class AlmFeatureExtractor(FeatureExtractionMixin):
@@ -207,14 +210,16 @@ class AlmProcessor(ProcessorMixin):
         return_dict: bool = True,
         return_labels: bool = False,
         padding_side: str = "left",
-        **_: Any,
+        **others: Any,
     ) -> Any:
-        """Model inputs of one conversation or of a batch of them.
+        """Model inputs of one conversation or of a batch of them, always as tensors.
 
         Args:
             return_labels: add `labels` `[batch, time]`: -100 everywhere but on the assistant's answers.
             padding_side: `left` to generate, either to train.
+            others: other processors' options; those that would change something are told and left out.
         """
+        _tell_ignored(others)
         one = not conversation or isinstance(conversation[0], dict)
         batch: Any = [conversation] if one else conversation
         if not tokenize:
@@ -254,13 +259,14 @@ class AlmProcessor(ProcessorMixin):
         audio: Waveform | list[Waveform] | None = None,
         sampling_rate: int | None = None,
         padding_side: str = "left",
-        **_: Any,
+        **others: Any,
     ) -> BatchFeature:
         """Trusted text with `audio_token` where each recording goes (text of people: [`apply_chat_template`]).
 
         Raises:
             ConversationError: the number of placeholders and recordings differ.
         """
+        _tell_ignored(others)
         texts = [text] if isinstance(text, str) else list(text or [])
         given = [] if audio is None else list(audio) if isinstance(audio, list | tuple) else [audio]
         recordings = [load_audio(a, rate=sampling_rate) for a in given]
@@ -281,6 +287,15 @@ class AlmProcessor(ProcessorMixin):
                 ids += [self.audio_token_id] * (counts[index - 1] * self.feature_extractor.tokens_per_window)
             ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
         return Encoded(ids, [False] * len(ids), list(recordings), counts)
+
+
+def _tell_ignored(options: Mapping[str, Any]) -> None:
+    """Warn of options that change nothing here, as the processors of transformers do."""
+    ignored = [n for n, v in options.items() if n not in AS_IT_IS and v is not None and v is not False and v != {}]
+    if options.get("return_tensors") not in (None, "pt"):
+        ignored.append("return_tensors")
+    if ignored:
+        logging.get_logger(__name__).warning(f"AlmProcessor has no option {', '.join(sorted(ignored))}; left out")
 
 
 def _pad(row: list[int], filler: int, longest: int, left: bool) -> list[int]:

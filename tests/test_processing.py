@@ -25,6 +25,20 @@ def user(*parts: Waveform | str) -> list[dict[str, object]]:
     return [{"role": "user", "content": content}]
 
 
+def test_options_that_change_nothing_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    processor, talk = tiny_model.processor(), user(tone(seconds=1.0), "What?")
+    processor.apply_chat_template(talk, return_tensors="pt", padding=True, continue_final_message=False, tools=None)
+    assert not caplog.records, "control: what it does anyway"
+    plain = processor.apply_chat_template(talk)
+    odd = processor.apply_chat_template(talk, truncation=True, return_tensors="np")
+    assert torch.equal(odd["input_ids"], plain["input_ids"])
+    processor(text="hello", max_length=2)
+    assert [r.getMessage() for r in caplog.records] == [
+        "AlmProcessor has no option return_tensors, truncation; left out",
+        "AlmProcessor has no option max_length; left out",
+    ]
+
+
 def test_control_tokens_in_user_text_stay_text() -> None:
     processor = tiny_model.processor()
     words, special = processor.tokenizer, set(processor.tokenizer.all_special_ids)
