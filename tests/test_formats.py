@@ -425,6 +425,20 @@ def test_convert_writes_and_tells_losses(tmp_path: Path) -> None:
     assert code == 0 and "2 written for llamafactory; nothing is lost" in told and '"formatting": "sharegpt"' in told
 
 
+def test_recordings_that_are_not_there_are_told(tmp_path: Path) -> None:
+    path = save("openaqa", OPENAQA, tmp_path / "x.json")
+    target, root = tmp_path / "y.jsonl", tmp_path / "audio"
+    words = ("convert", path, target, "--from", "openaqa", "--to", "alm", "--audio-root", root)
+    code, told = run(*words)
+    assert code == 0 and "of the first recordings are not there, such as" in told and "--audio-root" in told
+    assert "are not there" in run("validate", path, "--from", "openaqa")[1]
+    for record in read_records(target):
+        for audio in record.audios:
+            Path(audio).parent.mkdir(parents=True, exist_ok=True)
+            Path(audio).touch()
+    assert "are not there" not in run(*words)[1], "control"
+
+
 def test_convert_writes_nothing_when_a_row_is_wrong_unless_it_may_skip_it(tmp_path: Path) -> None:
     path = save("openaqa", [OPENAQA[0], OPENAQA[1] | {"output": ""}], tmp_path / "x.json")
     words = ("convert", path, tmp_path / "y.jsonl", "--from", "openaqa", "--to", "alm")
