@@ -16,7 +16,7 @@ import typer
 from alm.cli_encoders import app as encoders_app
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.cores import usable_cores
-from alm.errors import ConversationError, PresetError
+from alm.errors import AudioError, ConversationError, PresetError
 from alm.terminal import (
     asked_lines,
     console,
@@ -193,6 +193,8 @@ def listen(
 
     if encoding not in ENCODINGS:
         raise typer.BadParameter(f"--encoding is {encoding!r}; it must be one of {', '.join(ENCODINGS)}")
+    if sys.stdin.isatty():
+        raise AudioError("standard input is a terminal; pipe raw samples into it, as `alm listen --help` shows")
     assistant = load_assistant(preset, adapter=adapter, quiet=quiet or as_json, parts=parse_parts(parts))
     from alm.listening import Listening
 

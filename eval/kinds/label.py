@@ -2,8 +2,8 @@
 
 *listed*: the labels stood in the question, and the answer is one of them word for word. *named*: they did not, and a
 free answer is taken for all that it names word for word; it is worth the F1 of these. *embedded*: the nearest label to
-a free answer by sentence embedding, or none where nothing is near. *loglik*: the likeliest label. *ltu*: LTU's steps
-(`eval.kinds.embedded`), which give every answer a label, refusals too.
+a free answer, without what leads to the sound, by sentence embedding, or none where nothing is near. *loglik*: the
+likeliest label. *ltu*: LTU's steps (`eval.kinds.embedded`), which give every answer a label, refusals too.
 """
 
 from __future__ import annotations
