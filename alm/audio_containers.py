@@ -27,6 +27,16 @@ _MAX_ID3_TAGS = 16
 #: The tag begins at most 36 bytes into the frame; some files have a little padding before it.
 _MP3_TAG_BYTES = 256
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+HEADS = {
+    b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3",
+    b"caff": "CAF", b".snd": "AU", b"riff": "Wave64",
+}  # fmt: skip
+"""How files with a header begin; raw samples hardly ever do."""
+
+
+def container_of(head: bytes) -> str | None:
+    """What a file that begins so is called; None without a header that is known."""
+    return next((name for magic, name in HEADS.items() if head.startswith(magic)), None)
 
 
 @dataclass(frozen=True)

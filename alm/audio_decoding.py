@@ -20,7 +20,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from alm.audio_containers import mp3_declares_frames
+from alm.audio_containers import container_of, mp3_declares_frames
 
 Block = NDArray[np.float32]  # [samples, channels]
 
@@ -44,7 +44,6 @@ _HEADERLESS_SNDFILE = {
     ".sln16": ("PCM_16", 16_000),
 }
 _HEADERLESS_FFMPEG = {".g722": "g722"}
-_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", b".snd", b"riff")
 
 _FFMPEG_FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,g722,m4a,matroska,mov,mp3,mpc,mpc8,"
@@ -179,7 +178,7 @@ def open_decoder(file: MeteredFile, extension: str) -> Iterator[Opened]:
     Raises:
         NotRecognisedError: no decoder does.
     """
-    headerless = extension if not file.head().startswith(_MAGIC) else ""
+    headerless = "" if container_of(file.head()) else extension
     if headerless not in _HEADERLESS_FFMPEG:
         sound = _try_soundfile(file, headerless)
         if sound is not None:

@@ -69,9 +69,14 @@ class Listening:
         self._digest.update(np.ascontiguousarray(samples, dtype="<f4").data)
         return windows
 
+    @property
+    def _heard_seconds(self) -> float:
+        """How far windows go: to the last whole one, in the end to the stream's."""
+        return self.seconds if self._finished else self.spans[-1][1]
+
     def heard(self) -> HeardRecording | None:
         """What was heard up to now; None before the first window is whole."""
-        return self._memory.recording(self.spans[-1][1]) if self.spans else None
+        return self._memory.recording(self._heard_seconds) if self.spans else None
 
     def finish(self) -> HeardRecording:
         """The end of the stream: hear the rest.
@@ -91,8 +96,8 @@ class Listening:
             return []
         # The next window begins before this one ends, and may prolong what reaches into it.
         upto = float("inf") if self._finished else self.spans[-1][1] - self.extractor.overlap_seconds
-        seconds = self.seconds if self._finished else self.spans[-1][1]
-        ended = [t for t in timeline.sounds(seconds).tags if t.end < upto and (t.label, t.start) not in self._told]
+        tags = timeline.sounds(self._heard_seconds).tags
+        ended = [t for t in tags if t.end < upto and (t.label, t.start) not in self._told]
         self._told |= {(t.label, t.start) for t in ended}
         return sorted(ended, key=lambda t: (t.end, t.start, t.label))
 
@@ -102,15 +107,14 @@ class Listening:
         Raises:
             AudioError: no window is whole yet.
         """
-        if not self.spans:
+        if (heard := self.heard()) is None:
             raise AudioError(
                 f"{name}: {self.seconds:.1f} s have come, and a window has {self.extractor.window_seconds:.0f} s; push "
                 "more, or finish"
             )
-        seconds = self.seconds if self._finished else self.spans[-1][1]
         mark = self._digest.copy()
-        mark.update(f"{len(self.spans)} {seconds}".encode())
-        return HeardStream(self._memory.recording(seconds), seconds, name, mark.hexdigest(), self._cutter.rate)
+        mark.update(f"{len(self.spans)} {self._heard_seconds}".encode())
+        return HeardStream(heard, self._heard_seconds, name, mark.hexdigest(), self._cutter.rate)
 
     def _take(self, windows: Iterable[tuple[Span, Waveform]]) -> int:
         heard = 0

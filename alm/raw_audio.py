@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from alm.audio_containers import container_of
 from alm.audio_opening import refuse
 
 ENCODINGS: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
 """Names as ffmpeg has them (`-f s16le`, `-f f32le`): 16-bit whole numbers, and floats of full scale 1."""
 BLOCK_SECONDS = 0.25
-_MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
 
 
 def raw_blocks(stream: BinaryIO, rate: int, encoding: str, name: str) -> Iterator[NDArray[np.float32]]:
@@ -31,7 +31,7 @@ def raw_blocks(stream: BinaryIO, rate: int, encoding: str, name: str) -> Iterato
     size = max(1, round(rate * BLOCK_SECONDS)) * kind.itemsize
     first = True
     while data := stream.read(size):
-        if first and (known := _MAGIC.get(data[:4])):
+        if first and (known := container_of(data)):
             refuse(name, f"is a {known} file, not raw samples", "Use `alm ask -`, or decode it with ffmpeg -f s16le")
         first = False
         samples = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind).astype(np.float32)

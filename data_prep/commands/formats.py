@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,8 +30,6 @@ CheckFiles = Annotated[bool, typer.Option("--check-files", help="A recording tha
 NewIds = Annotated[bool, typer.Option("--new-ids", help="Number the rows anew; their ids stay in meta.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")]
 ROW_WRONG = 2
-LOOKED_FOR = 20
-"""Recordings of the first rows that are looked for, whether asked to or not."""
 
 
 def convert(
@@ -72,14 +70,11 @@ def convert(
         report, written = RowReport(), FORMATS[to_format]
         rows = FORMATS[from_format].read(source, options)
         records = report.taken(rows if dry_run or on_bad == "skip" else _until_bad(rows))
-        gone: list[str] = []
-        records = _looked_for(records, gone)
         if dry_run:
             losses = written.losses(records, lossless=lossless)
         else:
             losses = written.write(records, target, lossless=lossless)
-    advice = "" if dry_run else written.advice(target)
-    _tell(report, losses, "\n".join(filter(None, (_gone_line(gone), advice))), as_json=as_json)
+    _tell(report, losses, "" if dry_run else written.advice(target), as_json=as_json)
     if report.bad and on_bad == "stop":
         raise typer.Exit(ROW_WRONG)
 
@@ -106,10 +101,9 @@ def validate(
     report = RowReport()
     with guarded(), _progress(source, "checking", quiet=as_json) as advance:
         options = _options(audio_root, path_map, check_files, new_ids, advance=advance)
-        gone: list[str] = []
-        for _ in _looked_for(report.taken(FORMATS[from_format].read(source, options)), gone):
+        for _ in report.taken(FORMATS[from_format].read(source, options)):
             pass
-    _tell(report, advice=_gone_line(gone), as_json=as_json)
+    _tell(report, as_json=as_json)
     if report.bad:
         raise typer.Exit(ROW_WRONG)
 
@@ -143,30 +137,6 @@ def _until_bad(rows: Iterator[Record | BadRow]) -> Iterator[Record | BadRow]:
         yield one
 
 
-def _looked_for(records: Iterable[Record], gone: list[str]) -> Iterator[Record]:
-    """The same records; `gone` gets those of the first recordings that are not there."""
-    from data_prep.formats.paths import ADDRESSES
-
-    left = LOOKED_FOR
-    for record in records:
-        for path in record.audios[:left]:
-            left -= 1
-            if not path.startswith(ADDRESSES) and not Path(path).is_file():
-                gone.append(path)
-        yield record
-
-
-def _gone_line(gone: Sequence[str]) -> str:
-    from data_prep.formats.paths import REMEDY
-
-    if not gone:
-        return ""
-    return (
-        f"{len(gone)} of the first recordings are not there, such as {printable(gone[0], keep='')}; {REMEDY}; "
-        "--check-files looks for all"
-    )
-
-
 @contextmanager
 def _progress(source: Path, what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """A bar over the bytes of the file, where there is a terminal."""
@@ -180,6 +150,8 @@ def _progress(source: Path, what: str, *, quiet: bool) -> Iterator[Callable[[int
 
 
 def _tell(report: RowReport, losses: Losses | None = None, advice: str = "", *, as_json: bool) -> None:
+    from data_prep.formats.paths import REMEDY
+
     bad = sum(report.bad.values())
     if as_json:
         write_json(
@@ -201,6 +173,9 @@ def _tell(report: RowReport, losses: Losses | None = None, advice: str = "", *, 
     screen.print(printable(f"{report.good + bad} rows: {report.good} good, {bad} wrong{told}"))
     for line in _loss_lines(losses) if losses is not None else ():
         screen.print(printable(line, keep=""))
+    if report.gone:
+        told = f"{len(report.gone)} of the first recordings are not there, such as {report.gone[0]}; {REMEDY}"
+        screen.print(printable(f"{told}; --check-files looks for all", keep=""))
     if advice:
         screen.print(advice)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from data_prep.records import Record
 UNKNOWN = "unknown"
 """Source, task and licence of a row that does not tell them."""
 SHOWN, SHOWN_IN_ALL = 20, 200
+LOOKED_FOR = 20
+"""Recordings of the first rows that are looked for, whether asked to or not."""
 MAX_NAMES = 1000
 LETTERS_SHOWN = 80
 Row = dict[str, Any]
@@ -140,6 +142,10 @@ class RowReport:
     splits: Counter[str] = field(default_factory=Counter)
     shown: list[BadRow] = field(default_factory=list)
     """The first of each field."""
+    looked: int = 0
+    """Recordings looked for, the first ones."""
+    gone: list[str] = field(default_factory=list)
+    """Those of them that are not there."""
 
     def taken(self, rows: Iterable[Record | BadRow]) -> Iterator[Record]:
         """The records among `rows`; the others are counted."""
@@ -147,8 +153,13 @@ class RowReport:
             if isinstance(one, Record):
                 self.good += 1
                 self.splits[one.split] += 1
+                self._look_for(one.audios[: LOOKED_FOR - self.looked])
                 yield one
             else:
                 name = counted(self.bad, one.field)
                 if self.bad[name] <= SHOWN and len(self.shown) < SHOWN_IN_ALL:
                     self.shown.append(one)
+
+    def _look_for(self, audios: Sequence[str]) -> None:
+        self.looked += len(audios)
+        self.gone += [a for a in audios if Path(a).is_absolute() and not Path(a).is_file()]  # others are addresses
