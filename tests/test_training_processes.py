@@ -12,23 +12,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
 import torch
 
 from alm.errors import ConfigError
-from tests import training_helpers as small
 from tests import training_processes as runs
-from training import checkpoint, sharding
+from training import checkpoint, processes, sharding
 from training.config import StageConfig, load_config
 from training.loop import Stop
-from training.processes import Processes, _refuse_unknown, join
+from training.processes import Processes, join, wanted_shards
 from training.sharding import even_parts
 from training.shares import answer_weight, share
 
 ROOT = Path(__file__).parent.parent
-MAKE = {"align": small.align_run, "language": runs.language_run}
 NAME = {"align": "align", "language": "talk"}
 LONG = 26
 """Steps of a run that is killed twenty times."""
@@ -37,6 +36,15 @@ LONG = 26
 TALK = StageConfig(name="talk", kind="language", train=("lora",), lr={"lora": 1e-3, "llm": 1e-5}, steps=1)
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 """What accelerate's launcher sets for training/launch/fsdp.yaml."""
+ZERO3 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+"""And for training/launch/deepspeed.yaml."""
+needs_compiler = pytest.mark.skipif(which("c++") is None, reason="no c++: for CPUs DeepSpeed builds a part of itself")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where DeepSpeed keeps what it compiled; not the user's folder, in which a killed compiler leaves its lock."""
+    return tmp_path_factory.mktemp("built")
 
 
 def launch(
@@ -65,7 +73,7 @@ def new(folder: Path, name: str) -> Path:
 
 def finish(kind: str, folder: Path) -> list[float]:
     """The rest of a run in this process."""
-    stage, _ = MAKE[kind](folder)
+    stage, _ = runs.MAKE[kind](folder)
     assert stage.run(Stop())
     return losses(folder, kind)
 
@@ -116,7 +124,7 @@ def test_two_processes_make_the_losses_of_one(tmp_path: Path, kind: str) -> None
 
 def _killed_at(kind: str, folder: Path, step: int) -> None:
     torch.set_num_threads(1)
-    stage, _ = MAKE[kind](folder, save_every_seconds=0.0, steps=LONG)
+    stage, _ = runs.MAKE[kind](folder, save_every_seconds=0.0, steps=LONG)
     stage.log.listeners = (runs.Killer(step),)
     stage.run(Stop())
 
@@ -128,7 +136,7 @@ def test_a_run_that_is_killed_at_twenty_random_steps_ends_with_the_same_bits(tmp
     for name in ("straight", "killed"):
         folder = new(tmp_path, name)
         if name == "killed":
-            MAKE[kind](folder, steps=LONG)  # writes the cache
+            runs.MAKE[kind](folder, steps=LONG)  # writes the cache
             for step in sorted(random.Random(5).sample(range(1, LONG), 20)):
                 child = multiprocessing.get_context("fork").Process(target=_killed_at, args=(kind, folder, step))
                 child.start()
@@ -136,41 +144,60 @@ def test_a_run_that_is_killed_at_twenty_random_steps_ends_with_the_same_bits(tmp
                 assert child.exitcode == -signal.SIGKILL
                 found = checkpoint.latest(folder / "run", NAME[kind])
                 assert step == 1 or (found is not None and int(found.name.split("-")[-1]) == step - 1)
-        stage, model = MAKE[kind](folder, steps=LONG)
+        stage, model = runs.MAKE[kind](folder, steps=LONG)
         assert stage.run(Stop())
         weights.append({n: p.detach().clone() for n, p in model.named_parameters()})
     assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
-    begun, _ = MAKE[kind](new(tmp_path, "begun"), steps=LONG)
+    begun, _ = runs.MAKE[kind](new(tmp_path, "begun"), steps=LONG)
     assert any(not torch.equal(p, weights[0][n]) for n, p in begun.names.items()), "control: the run changes weights"
 
 
 def test_other_ways_to_shard_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    _refuse_unknown()  # control
+    assert wanted_shards() == ""  # control
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ConfigError, match="fsdp_version: 2"):
         join("cpu")
     monkeypatch.setenv("FSDP_VERSION", "2")
-    _refuse_unknown()
+    assert wanted_shards() == "fsdp"
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ConfigError, match="does not run under"):
+    with pytest.raises(ConfigError, match="zero_stage unset"):
+        join("cpu")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    with pytest.raises(ConfigError, match="zero_stage 2; stage 3 alone"):
+        join("cpu")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    assert wanted_shards() == "zero3"
+    monkeypatch.setattr(processes, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'alm\[deepspeed\]'"):
         join("cpu")
 
 
 @pytest.mark.slow
-def test_frozen_layers_in_parts_make_the_same_losses(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "by"),
+    [
+        pytest.param("language", FSDP, id="fsdp"),
+        pytest.param("recomputing", ZERO3, id="zero3", marks=needs_compiler),
+        pytest.param("keys_values", ZERO3, id="zero3-keys_values", marks=needs_compiler),
+    ],
+)
+def test_frozen_layers_in_parts_make_the_same_losses(
+    tmp_path: Path, built: Path, kind: str, by: dict[str, str]
+) -> None:
     """Two processes hold half of the frozen weights each; either way of resuming with them whole goes on the same."""
-    one = finish("language", new(tmp_path, "one"))
+    one = finish(kind, new(tmp_path, "one"))
+    by = {**by, "TORCH_EXTENSIONS_DIR": str(built)}
     done = {}
-    for name, variables in (("whole", {}), ("parts", FSDP)):
-        done[name] = launch(2, "language", new(tmp_path, name), **variables)
+    for name, variables in (("whole", {}), ("parts", by)):
+        done[name] = launch(2, kind, new(tmp_path, name), **variables)
         assert done[name].returncode == 0, done[name].stdout + done[name].stderr
-        assert losses(tmp_path / name, "language") == pytest.approx(one, abs=1e-5, rel=1e-5)
+        assert losses(tmp_path / name, kind) == pytest.approx(one, abs=1e-5, rel=1e-5)
     here = {name: [int(n) for n in re.findall(r"frozen here: (\d+);", d.stdout)] for name, d in done.items()}
     assert len(here["parts"]) == 2 and [2 * n for n in here["parts"]] == here["whole"]
-    died = launch(2, "language", new(tmp_path, "killed"), killed_after=5, **FSDP)
+    died = launch(2, kind, new(tmp_path, "killed"), killed_after=5, **by)
     assert died.returncode != 0
-    finish("language", tmp_path / "killed")  # alone, with whole weights
-    checks = (losses(tmp_path / name, "language", checks=True) for name in ("killed", "one"))
+    finish(kind, tmp_path / "killed")  # alone, with whole weights
+    checks = (losses(tmp_path / name, kind, checks=True) for name in ("killed", "one"))
     assert next(checks) == pytest.approx(next(checks), abs=1e-5, rel=1e-5)
 
 

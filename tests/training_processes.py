@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,14 @@ from training.groups import add_lora, group_of, set_trainable
 from training.language import LanguageObjective
 from training.loop import Log, Stage, Stop
 from training.processes import ProcessError, Processes, join
-from training.recomputing import ReplayCache
+from training.recomputing import ReplayCache, recompute
 from training.rows import Collator, Knowledge, load_rows
 from training.typed import build
 
 
-def language_run(folder: Path, save_every_seconds: float = 1e9, steps: int = 8, **changes: Any) -> tuple[Stage, Any]:
+def language_run(
+    folder: Path, save_every_seconds: float = 1e9, steps: int = 8, recomputing: bool = False, **changes: Any
+) -> tuple[Stage, Any]:
     """A language stage with noise and everything told, ready to run; without dropout, which each process draws anew."""
     names = [f"{i}.wav" for i in range(6)]
     known = (folder / "cache").is_dir()
@@ -38,7 +42,7 @@ def language_run(folder: Path, save_every_seconds: float = 1e9, steps: int = 8, 
     values = {
         "name": "talk", "kind": "language", "train": ["aligner", "lora"], "lr": {"aligner": 0.01, "lora": 0.01},
         "steps": steps, "batch_size": 5, "warmup_steps": 1, "eval_every_steps": 4, "augment": {"noise": 0.1},
-        "samples": 1,
+        "samples": 1, "gradient_checkpointing": recomputing,
     }  # fmt: skip
     objective = LanguageObjective(model, build(StageConfig, values, "test"), rows, collator, 1)
     learning = set_trainable(model, objective.stage.train)
@@ -55,6 +59,15 @@ def _row(number: int, audio: str) -> str:
         "id": str(number), "messages": messages, "audios": [audio], "source": "s", "task": "label", "split": split,
         "licence": "CC0", "duration": 0.3,
     })  # fmt: skip
+
+
+MAKE: dict[str, Callable[..., tuple[Stage, Any]]] = {
+    "align": small.align_run,
+    "language": language_run,
+    "recomputing": partial(language_run, recomputing=True),
+    "keys_values": partial(language_run, fusion={"scheme": "keys_values"}),
+    "without hooks": language_run,
+}
 
 
 class Killer:
@@ -82,10 +95,10 @@ def main(kind: str, folder: Path, killed_after: int) -> None:
     torch.set_num_threads(1)
     processes = join("cpu")
     print(f"process {processes.rank} of {processes.world}", flush=True)
-    make = small.align_run if kind == "align" else language_run
     with processes.main_first():
-        stage, model = make(folder, save_every_seconds=0.0)
+        stage, model = MAKE[kind](folder, save_every_seconds=0.0)
     divide(stage, processes)
+    recompute(model, stage.config.gradient_checkpointing, compared=processes.shards != "zero3")
     if processes.shards:
         language.ROWS_AT_ONCE = {"cpu": 2}  # unequal counts of groups, were they not evened
         sharding.shard(model, processes, "cpu")
@@ -99,7 +112,14 @@ def main(kind: str, folder: Path, killed_after: int) -> None:
         print(f"error: {error}", flush=True)
         sys.exit(2)
     frozen = [p for n, p in model.named_parameters() if "language_model.layers" in n and group_of(n) == "llm"]
-    print(f"frozen here: {sum(p.to_local().numel() if isinstance(p, DTensor) else p.numel() for p in frozen)};")
+    print(f"frozen here: {sum(_held(p) for p in frozen)};")
+
+
+def _held(weight: Any) -> int:
+    """How many numbers of it this process holds."""
+    if isinstance(weight, DTensor):
+        return weight.to_local().numel()
+    return int(weight.numel() + (weight.ds_tensor.numel() if hasattr(weight, "ds_tensor") else 0))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from training.placing import moved
 from training.processes import Processes
 from training.recomputing import ReplayCache
 from training.rows import Batch, Collator, Row, by_task, rounded, with_noise
-from training.sharding import ShardedCache, even_parts, is_sharded, layers_of
+from training.sharding import ShardedCache, even_parts, in_fsdp, layers_of
 from training.shares import answer_weight, share
 
 EVAL_BATCH = 16
@@ -168,7 +168,7 @@ def _at_once(batch: Batch) -> int:
 
 
 def _cache(model: AlmForConditionalGeneration, checkpointing: bool) -> FusionCache:
-    if is_sharded(model):
+    if in_fsdp(model):
         return ShardedCache(layers_of(model))
     return ReplayCache() if checkpointing else FusionCache()
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from importlib.util import find_spec
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -21,6 +22,7 @@ from alm.aligner import Heard
 from alm.errors import AlmError, ConfigError
 
 T = TypeVar("T")
+Shards = Literal["", "fsdp", "zero3"]
 WAITS = timedelta(hours=1)
 """For the others: the first process makes evidence alone, which takes longer than the ten minutes that NCCL waits."""
 
@@ -37,8 +39,8 @@ class Processes:
     world: int = 1
     device: str = ""
     """Of this process, where the launcher deals them out; empty: as the configuration says."""
-    shards: bool = False
-    """Whether the launcher wants frozen weights in parts (FSDP)."""
+    shards: Shards = ""
+    """Whether the launcher wants frozen weights in parts, and by what."""
 
     @property
     def main(self) -> bool:
@@ -150,11 +152,11 @@ def join(device: str) -> Processes:
 
     Raises:
         ConfigError: the configuration wants a GPU and the launcher started processes for the CPU, or the other way; or
-            the launcher wants DeepSpeed, or FSDP in its first version.
+            the launcher wants FSDP in its first version, DeepSpeed in an earlier stage, or one that is not installed.
     """
     from accelerate import PartialState
 
-    _refuse_unknown()
+    shards = wanted_shards()
     state = PartialState(cpu=device == "cpu", timeout=WAITS)
     if state.num_processes == 1:
         return Processes()
@@ -162,18 +164,27 @@ def join(device: str) -> Processes:
         raise ConfigError(
             f"device is {device!r} but the launcher started processes for {state.device.type!r}; change one of them"
         )
-    return Processes(state.process_index, state.num_processes, str(state.device), _asked("ACCELERATE_USE_FSDP"))
+    return Processes(state.process_index, state.num_processes, str(state.device), shards)
+
+
+def wanted_shards() -> Shards:
+    """What the launcher asks to divide weights by. Others are refused: under them training would hold whole weights
+    where the user counts on parts of them."""
+    if _asked("ACCELERATE_USE_DEEPSPEED"):
+        if (stage := os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "")) != "3":
+            raise ConfigError(
+                f"the launcher asks for DeepSpeed with zero_stage {stage or 'unset'}; stage 3 alone divides weights. "
+                "Launch with training/launch/deepspeed.yaml"
+            )
+        if find_spec("deepspeed") is None:
+            raise ConfigError("the launcher asks for DeepSpeed, which is not installed: pip install 'alm[deepspeed]'")
+        return "zero3"
+    if not _asked("ACCELERATE_USE_FSDP"):
+        return ""
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ConfigError("the launcher asks for FSDP in its first version; set fsdp_version: 2 (FSDP_VERSION=2)")
+    return "fsdp"
 
 
 def _asked(variable: str) -> bool:
     return os.environ.get(variable, "false").lower() == "true"
-
-
-def _refuse_unknown() -> None:
-    """Under these training would hold whole weights where the user counts on parts of them."""
-    if _asked("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            "the launcher asks for DeepSpeed, which training does not run under; launch with training/launch/fsdp.yaml"
-        )
-    if _asked("ACCELERATE_USE_FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
-        raise ConfigError("the launcher asks for FSDP in its first version; set fsdp_version: 2 (FSDP_VERSION=2)")

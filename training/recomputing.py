@@ -43,12 +43,16 @@ class ReplayCache(FusionCache):
         return other
 
 
-def recompute(model: AlmForConditionalGeneration, on: bool) -> None:
+def recompute(model: AlmForConditionalGeneration, on: bool, compared: bool = True) -> None:
     """Let the language model's layers, and those of encoders that learn, keep their inputs alone; or not.
 
     A layer computes twice only in training mode. The mode of the layer alone is set, not of what is in it: frozen
     modules have no dropout.
+
+    Args:
+        compared: whether torch compares the shapes of both times; what DeepSpeed divides is empty when it looks.
     """
+    again = partial(checkpoint, use_reentrant=False, determinism_check="default" if compared else "none")
     for name, layer in model.named_modules():
         if not isinstance(layer, GradientCheckpointingLayer):
             continue
@@ -57,6 +61,6 @@ def recompute(model: AlmForConditionalGeneration, on: bool) -> None:
         layer.gradient_checkpointing = wanted
         if wanted:
             parts: Any = layer
-            parts._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            parts._gradient_checkpointing_func = again
             parts._can_checkpoint_with_cache = True
             layer.training = True

@@ -424,7 +424,7 @@ class Run:
         self._check_scored(stage, objective)
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
-        recompute(model, stage.gradient_checkpointing)
+        recompute(model, stage.gradient_checkpointing, compared=self.processes.shards != "zero3")
         if self.config.precision == "bf16" and stage.kind == "language" and "llm" not in self.config.trained(stage):
             narrow_frozen(model)
         if self.processes.shards and isinstance(objective, LanguageObjective):

@@ -1,14 +1,15 @@
 """Frozen decoder layers in parts: each process holds its share of their weights and borrows the rest layer by layer.
 
-FSDP2 puts a layer together before its forward pass and, in the backward pass, when the gradient of its output comes.
-What questions share is read once, and its gradient comes back through keys and values: there the layer is asked for by
-hand. What learns is small beside the frozen weights; every process holds all of it.
+By FSDP2, or by DeepSpeed (`training.zero`). FSDP2 puts a layer together before its forward pass and, in the backward
+pass, when the gradient of its output comes. What questions share is read once, and its gradient comes back through keys
+and values: there the layer is asked for by hand. What learns is small beside the frozen weights; every process holds
+all of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from alm.errors import ConfigError
 from alm.modeling import AlmForConditionalGeneration
+from training import zero
 from training.config import RunConfig
 from training.groups import group_of
 from training.processes import Processes
@@ -56,7 +58,7 @@ def check(config: RunConfig) -> None:
         against.append(f"quantise is {config.quantise!r}, which packs weights in its own way")
     if against:
         raise ConfigError(
-            f"FSDP keeps frozen layers of plain matrices in parts: {'; '.join(against)}. Launch with "
+            f"only frozen layers of plain matrices can lie in parts: {'; '.join(against)}. Launch with "
             "training/launch/processes.yaml"
         )
 
@@ -65,17 +67,41 @@ def shard(model: AlmForConditionalGeneration, processes: Processes, device: str)
     """Leave to this process its part of every decoder layer's frozen weights; done once.
 
     Raises:
-        ConfigError: a branch enters by keys and values, for which layers are taken apart.
+        ConfigError: FSDP is to do it and a branch enters by keys and values, for which layers are taken apart.
     """
     if is_sharded(model):
         return
+    if processes.shards == "zero3":
+        zero.partition(_frozen_modules(model))
+    else:
+        _by_layers(model, processes, device)
+
+
+def _by_layers(model: AlmForConditionalGeneration, processes: Processes, device: str) -> None:
     if any(route.way == "keys" for route in model.model.fusion.plan.routes):
-        raise ConfigError("audio as keys and values takes layers apart, which FSDP does not know; use another scheme")
+        raise ConfigError(
+            "audio as keys and values takes layers apart, which FSDP does not know; launch with "
+            "training/launch/deepspeed.yaml, or use another scheme"
+        )
     mesh = init_device_mesh(torch.device(device).type, (processes.world,))
-    for index, layer in enumerate(layers_of(model)):
-        learned = {p for n, p in layer.named_parameters() if group_of(f"{LAYERS}.{index}.{n}") != "llm"}
+    for layer, learned in _layers_and_learned(model):
         # By itself FSDP2 leaves the outermost module whole after a forward pass, and here every layer is one.
         fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=learned)
+
+
+def _layers_and_learned(model: AlmForConditionalGeneration) -> Iterator[tuple[nn.Module, set[nn.Parameter]]]:
+    for index, layer in enumerate(layers_of(model)):
+        yield layer, {p for n, p in layer.named_parameters() if group_of(f"{LAYERS}.{index}.{n}") != "llm"}
+
+
+def _frozen_modules(model: AlmForConditionalGeneration) -> list[nn.Module]:
+    """Innermost modules of the decoder layers whose weights are all frozen."""
+    return [
+        module
+        for layer, learned in _layers_and_learned(model)
+        for module in layer.modules()
+        if not list(module.children()) and (own := set(module.parameters())) and not own & learned
+    ]
 
 
 def layers_of(model: AlmForConditionalGeneration) -> nn.ModuleList:
@@ -85,6 +111,10 @@ def layers_of(model: AlmForConditionalGeneration) -> nn.ModuleList:
 
 
 def is_sharded(model: AlmForConditionalGeneration) -> bool:
+    return in_fsdp(model) or zero.is_partitioned(layers_of(model))
+
+
+def in_fsdp(model: AlmForConditionalGeneration) -> bool:
     return isinstance(layers_of(model)[0], FSDPModule)
 
 
@@ -95,7 +125,7 @@ def check_rows(rows: Iterable[Row]) -> None:
         ConfigError: a row has no recording.
     """
     if (without := next((r for r in rows if not r.items), None)) is not None:
-        raise ConfigError(f"row {without.id} has no recording; under FSDP every row needs one")
+        raise ConfigError(f"row {without.id} has no recording; where layers lie in parts every row needs one")
 
 
 def even_parts(batch: Batch, most: int, processes: Processes) -> list[Tensor]:
