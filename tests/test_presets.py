@@ -61,17 +61,17 @@ def test_parts_that_the_user_brings_make_the_same_model(monkeypatch: pytest.Monk
     assert all(torch.equal(linear[k], plain[k]) for k in plain)
 
 
-def test_tiny_mix_is_tiny_but_for_its_adapter() -> None:
-    mix, tiny = presets.load_preset("tiny-mix"), presets.load_preset("tiny")
-    assert replace(mix, name=tiny.name, description=tiny.description) == tiny
-    assert mix.adapter is not None and mix.adapter != tiny.adapter
+def test_tiny_first_is_tiny_but_for_its_adapter() -> None:
+    first, tiny = presets.load_preset("tiny-first"), presets.load_preset("tiny")
+    assert replace(first, name=tiny.name, description=tiny.description) == tiny
+    assert first.adapter is not None and first.adapter != tiny.adapter
 
 
 def test_an_adapter_is_named_by_its_folder_or_by_its_preset(tmp_path: Path) -> None:
     assert presets.adapter_folder(str(tmp_path)) == tmp_path
-    assert presets.adapter_folder("tiny-mix") == presets.load_preset("tiny-mix").adapter
-    for nothing in (OWN[0], "tiny-mixed", str(tmp_path / "gone")):
-        with pytest.raises(PresetError, match=f"{nothing} is no folder of an adapter.*tiny, tiny-mix"):
+    assert presets.adapter_folder("tiny-first") == presets.load_preset("tiny-first").adapter
+    for nothing in (OWN[0], "tiny-firstly", str(tmp_path / "gone")):
+        with pytest.raises(PresetError, match=f"{nothing} is no folder of an adapter.*tiny, tiny-first"):
             presets.adapter_folder(nothing)
 
 
@@ -81,4 +81,4 @@ def test_adapters_that_ship_are_small() -> None:
     for name in presets.names():
         if (adapter := presets.load_preset(name).adapter) is not None:
             sizes[name] = sum(f.stat().st_size for f in adapter.iterdir()) / 2**20
-    assert sizes.keys() == {"tiny", "tiny-mix"} and max(sizes.values()) <= 40, sizes
+    assert sizes.keys() == {"tiny", "tiny-first"} and max(sizes.values()) <= 40, sizes

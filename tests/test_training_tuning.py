@@ -304,7 +304,8 @@ def test_every_configuration_is_read(name: str) -> None:
 
 
 def test_what_goes_on_from_a_shipped_adapter_has_its_shape() -> None:
-    starts = {"own": "tiny-mix", "mix-long": "tiny-mix", "mix-more": "tiny", "mix-answers": "tiny", "teminal": "tiny"}
+    first = dict.fromkeys(("mix-more", "mix-answers", "teminal"), "tiny-first")
+    starts = {"own": "tiny", "mix-long": "tiny", **first}
     for name, preset in starts.items():
         config = json.loads(json.dumps(load_config(CONFIGS / f"{name}.yaml").to_dict()))
         file = CONFIGS.parents[1] / "alm" / "presets" / preset / "adapter" / "alm_adapter.json"
