@@ -64,8 +64,7 @@ def _row(number: int, audio: str) -> str:
 MAKE: dict[str, Callable[..., tuple[Stage, Any]]] = {
     "align": small.align_run,
     "language": language_run,
-    "recomputing": partial(language_run, recomputing=True),
-    "keys_values": partial(language_run, fusion={"scheme": "keys_values"}),
+    "keys_values, recomputing": partial(language_run, recomputing=True, fusion={"scheme": "keys_values"}),
     "without hooks": language_run,
 }
 
