@@ -59,7 +59,7 @@ def _head(
         Differences are paired by question and seed. Intervals are 95 % of {DRAWS} draws of packages and of seeds,
         with replacement. A claim holds, or does not, if the interval of right answers or of nats lies on one side of
         nothing and the other does not contradict; of one seed nothing is said. With so many comparisons, one in
-        twenty would look sure by chance. Time and memory: [steps.md](steps.md).
+        twenty would look sure by chance. Time and memory: [schemes.md](schemes.md).
     """)
 
 
