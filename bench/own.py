@@ -138,7 +138,7 @@ def page(clips: tuple[int, int], rows: Sequence[Sequence[str]], seconds: Sequenc
         "# Your own questions: an example with figures",
         "",
         f'`{QUESTION}` is to be answered by a line of JSON such as `{{"sound": "dog"}}`, which no training knew.',
-        f"The adapter of `tiny` learns {clips[0]} such rows in OpenAQA's format, and is asked about {clips[1]}",
+        f"The adapter of `{START}` learns {clips[0]} such rows in OpenAQA's format, and is asked about {clips[1]}",
         "recordings of packages that no training heard.",
         "",
         *markdown_table(("command", "seconds"), told),
@@ -180,7 +180,7 @@ def main(
     seconds = [run(command, out) for command in steps(shlex.quote(str(corpus.resolve())))]
     rows: list[list[str]] = []
     for number, (name, adapter) in enumerate(ADAPTERS.items()):
-        run(f"alm batch held.json answers-{number}.jsonl --adapter {adapter}", out)
+        run(f"alm batch held.json answers-{number}.jsonl --preset {START} --adapter {adapter}", out)
         rows.append([name, *(cell for pair in marked(out / f"answers-{number}.jsonl") for cell in pair)])
     text = page((len(learned), len(held)), rows, seconds, "python -m bench.own --corpus CORPUS")
     to.write_text(text, encoding="utf-8")
