@@ -305,8 +305,38 @@ def prefer(
     pairs = preferences(r for file in records for r in read_records(file))
     _say(f"{len(pairs)} pairs of a right and a wrong answer")
     settings = PreferSettings(steps, batch, lr, beta)
-    last = prefer_adapter(adapter_folder(adapter), pairs, settings, out, parse_parts(part))
+    last = prefer_adapter(adapter_folder(adapter), pairs, settings, out, parse_parts(part), _say)
     _say(f"{out / 'adapter'}: right over wrong in {float(last['rewards/accuracies']):.0%} of the last pairs")
+
+
+@app.command()
+def grpo(
+    records: Annotated[list[Path], typer.Argument(help="Record files: options, yes and no, or whole numbers.")],
+    adapter: Annotated[
+        str, typer.Option(metavar="ADAPTER", help="Adapter to go on from: a folder, or a preset's name.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
+    questions: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 4,
+    answers: Annotated[int, typer.Option(min=2, help="Answers to each question.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the answers.")] = 1.0,
+    task: Annotated[list[str] | None, typer.Option(help="Only questions of this task; may be given again.")] = None,
+    part: Parts = None,
+) -> None:
+    """Make answers likelier that turn out right (GRPO, by TRL)."""
+    from data_prep.records import read_records
+    from training.grpo import GrpoSettings, grpo_adapter
+    from training.rewards import checkable
+
+    if (out / "adapter").exists():
+        raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
+    found = [r for file in records for r in read_records(file) if r.split == "train" and checkable(r)]
+    asked = [r for r in found if not task or r.task in task]
+    _say(f"{len(asked)} questions whose answers can be checked")
+    settings = GrpoSettings(steps, questions, answers, lr, temperature)
+    last = grpo_adapter(adapter_folder(adapter), asked, settings, out, parse_parts(part), _say)
+    _say(f"{out / 'adapter'}: {float(last['reward']):.0%} of the last answers are right")
 
 
 @app.command()

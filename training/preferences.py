@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alm.adapters import TRAINED_ON, read_about, read_trained_on, save_adapter
+from alm.assistant import Assistant
 from alm.audio import load_audio
 from alm.errors import ConfigError
 from alm.messages import from_row
 from alm.modeling import AlmForConditionalGeneration
 from alm.processing import AlmProcessor
 from data_prep.records import Record
-from training.atomic import write_lines
 from training.groups import set_trainable
 from training.objective import rng_for
+from training.post import Say, post_train, tell
 
 YES_NO = {"Yes.": "No.", "No.": "Yes."}
 RECORDINGS = "images"
@@ -119,6 +119,7 @@ def prefer(
     settings: PreferSettings,
     out: Path,
     system: str = "",
+    say: Say = print,
 ) -> list[dict[str, Any]]:
     """Train the model in place against a frozen copy of itself; gives TRL's log. `out` is TRL's working folder.
 
@@ -145,6 +146,7 @@ def prefer(
         processing_class=processor,
         data_collator=PairCollator(processor, system),
     )  # fmt: skip
+    tell(trainer, say, {"loss": "loss", "rewards/accuracies": "right over wrong", "rewards/margins": "margin"})
     trainer.train()
     model.eval().requires_grad_(False)
     return [dict(line) for line in trainer.state.log_history]
@@ -156,24 +158,21 @@ def prefer_adapter(
     settings: PreferSettings,
     out: Path,
     parts: Mapping[str, str | Path] | None = None,
+    say: Say = print,
 ) -> dict[str, Any]:
     """Go on from an adapter of the preset it was trained with, and write another; gives the last line of the log.
 
     Of more pairs than the steps take, some are drawn; `trained_on.txt` lists the recordings of those.
     """
-    import alm
-    from training.export import HASH_DIGITS, file_sha256
-
     drawn = rng_for("pairs", settings.seed).permutation(len(pairs))[: settings.steps * settings.batch_size]
     pairs = [pairs[int(i)] for i in drawn]
-    about = read_about(adapter)["training"]
-    assistant = alm.load(about["config"]["preset"], adapter=adapter, parts=parts)
-    log = prefer(
-        assistant.model, assistant.processor, pairs, settings, out / "trl", assistant.preset_config.system
-    )
-    figures = [line for line in log if "rewards/accuracies" in line]
-    save_adapter(assistant.model, out / "adapter", {**about, "preferences": {**asdict(settings), "log": figures}})
-    heard = {file_sha256(Path(a))[:HASH_DIGITS] for a in {a for p in pairs for a in p.audios}}
-    known = read_trained_on(adapter) | heard
-    write_lines(out / "adapter" / TRAINED_ON, sorted(known))
+    figures: list[dict[str, Any]] = []
+
+    def run(assistant: Assistant) -> dict[str, Any]:
+        system = assistant.preset_config.system
+        log = prefer(assistant.model, assistant.processor, pairs, settings, out / "trl", system, say)
+        figures.extend(line for line in log if "rewards/accuracies" in line)
+        return {"preferences": {**asdict(settings), "log": figures}}
+
+    post_train(adapter, out, (a for p in pairs for a in p.audios), run, parts)
     return figures[-1]

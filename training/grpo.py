@@ -1,0 +1,238 @@
+"""Answers rewarded (GRPO, Shao et al. 2024) with TRL: several answers to each question, the better ones made likelier.
+
+TRL knows pictures, not recordings. Its trainer carries one number a row where a picture's pixels would be, and the
+model looks up the recordings of that number before it reads; what it took is in docs/training-preferences.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BatchFeature
+
+from alm.assistant import Assistant
+from alm.audio import load_audio
+from alm.errors import ConfigError
+from alm.messages import Encoded, from_row
+from alm.modeling import AlmForConditionalGeneration, is_audio_input
+from alm.processing import AlmProcessor
+from data_prep.records import Record
+from training.groups import evaluating, set_trainable
+from training.objective import rng_for
+from training.post import Say, post_train, tell
+from training.rewards import checkable, reward
+
+NUMBER, NUMBERS = "images", "pixel_values"
+"""Column of a row's number, and the name under which TRL hands it to the model: only what it takes for a picture stays
+with its row on the way through TRL's batches."""
+
+
+@dataclass(frozen=True)
+class GrpoSettings:
+    """How long, how many answers, and how strongly."""
+
+    steps: int = 100
+    questions: int = 4
+    """Different questions a step."""
+    answers: int = 8
+    """Answers to each; their mean reward is what one of them is measured by."""
+    lr: float = 1e-5
+    temperature: float = 1.0
+    max_new_tokens: int = 24
+    train: tuple[str, ...] = ("lora",)
+    seed: int = 1
+
+
+class NumberedProcessor(AlmProcessor):
+    """What TRL may ask of a processor: the number of a row in place of its recordings."""
+
+    def apply_chat_template(self, conversation: Any, *_: Any, **__: Any) -> Any:
+        """The prompt as text; nobody reads it, since [`Rollout`] makes the prompts' ids."""
+        return ""
+
+    def __call__(self, images: Any = None, **_: Any) -> BatchFeature:  # type: ignore[override]
+        """`pixel_values` `[rows, 1]`."""
+        return BatchFeature({NUMBERS: torch.tensor([[int(number)] for (number,) in images])})
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The records that are asked, by number."""
+
+    records: Sequence[Record]
+    processor: AlmProcessor
+    system: str = ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As TRL reads them. The words are in the record: TRL must not tokenise them."""
+        ask = [{"role": "user", "content": "?"}]
+        return [{"prompt": ask, NUMBER: [str(number)]} for number in range(len(self.records))]
+
+    def encoded(self, number: int) -> Encoded:
+        """The conversation up to the answer, with its recordings."""
+        record = self.records[number]
+        lead = [{"role": "system", "content": self.system}] if self.system else []
+        turns = [{"role": m.role, "content": m.content} for m in record.messages[:-1]]
+        return self.processor.encoder().encode(
+            [*lead, *from_row(turns, [load_audio(Path(p)) for p in record.audios])], add_generation_prompt=True
+        )
+
+    def tokens(self, model: AlmForConditionalGeneration, numbers: Sequence[int]) -> Tensor:
+        """Audio tokens `[windows, tokens, dim]` of the rows, each recording heard once however often it comes."""
+        own = list(dict.fromkeys(numbers))
+        encoded = [self.encoded(n) for n in own]
+        inputs = self.processor.collate(encoded)
+        heard = {k: v.to(model.device) for k, v in inputs.items() if is_audio_input(k, model.config)}
+        blocks = model.get_audio_features(**heard).split([self._blocks(model, e) for e in encoded])
+        by_number = dict(zip(own, blocks, strict=True))
+        return torch.cat([by_number[n] for n in numbers])
+
+    @staticmethod
+    def _blocks(model: AlmForConditionalGeneration, encoded: Encoded) -> int:
+        """Places for audio in the text, in windows' worth of tokens."""
+        return encoded.ids.count(model.config.audio_token_id) // model.config.tokens_per_window
+
+    def rewards(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        """TRL's reward function."""
+        said = [c[0]["content"] for c in completions]
+        return [reward(self.records[int(n)], s) for (n,), s in zip(columns[NUMBER], said, strict=True)]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """TRL's `rollout_func`: sample an answer to each prompt by `generate`."""
+
+    questions: Questions
+    settings: GrpoSettings
+
+    def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
+        """`prompt_ids` and `completion_ids`, a list of ids a row; the scores are computed by TRL."""
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        numbers = [_number(p) for p in prompts]
+        encoded = {n: self.questions.encoded(n) for n in dict.fromkeys(numbers)}
+        rows = [encoded[n] for n in numbers]
+        tokenizer = self.questions.processor.tokenizer
+        padded = tokenizer.pad({"input_ids": [e.ids for e in rows]}, padding_side="left", return_tensors="pt")
+        with evaluating(model), torch.no_grad():
+            said = model.generate(
+                **padded.to(model.device), audio_embeds=self.questions.tokens(model, numbers), do_sample=True,
+                temperature=self.settings.temperature, top_k=0, top_p=1.0, repetition_penalty=1.0,
+                max_new_tokens=self.settings.max_new_tokens,
+            )  # fmt: skip
+        ends = _ends(model)
+        answers = [_until(row, ends) for row in said[:, padded["input_ids"].shape[1] :].tolist()]
+        return {"prompt_ids": [e.ids for e in rows], "completion_ids": answers, "logprobs": None}
+
+
+def _number(prompt: Sequence[Mapping[str, Any]]) -> int:
+    return next(int(p["image"]) for m in prompt for p in m["content"] if p["type"] == "image")
+
+
+def _ends(model: AlmForConditionalGeneration) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _until(ids: Sequence[int], ends: set[int]) -> list[int]:
+    """The answer with the token that ends it."""
+    last = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
+    return list(ids[: last + 1])
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A hook before the model's forward pass: audio tokens for the numbers that TRL hands over."""
+
+    questions: Questions
+
+    def __call__(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        numbers = kwargs.pop(NUMBERS, None)
+        if numbers is not None:
+            assert isinstance(model, AlmForConditionalGeneration)
+            kwargs["audio_embeds"] = self.questions.tokens(model, [int(n) for n in numbers.flatten()])
+        return args, kwargs
+
+
+def grpo(
+    model: AlmForConditionalGeneration,
+    processor: AlmProcessor,
+    records: Sequence[Record],
+    settings: GrpoSettings,
+    out: Path,
+    system: str = "",
+    say: Say = print,
+) -> list[dict[str, Any]]:
+    """Train the model in place; gives TRL's log. `out` is TRL's working folder.
+
+    Raises:
+        ConfigError: no training record has an answer that can be checked.
+    """
+    records = [r for r in records if r.split == "train" and checkable(r)]
+    if not records:
+        raise ConfigError("no record can be checked: give training records with options, whole numbers, or yes and no")
+    from datasets import Dataset
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    questions = Questions(records, processor, system)
+    set_trainable(model, settings.train)
+    numbered = NumberedProcessor(
+        processor.feature_extractor, processor.tokenizer, processor.chat_template, processor.audio_token
+    )
+    model.config.image_token_id = model.config.audio_token_id  # TRL asks for it, so as never to sample it
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=questions.rewards,
+        args=GRPOConfig(
+            output_dir=str(out), max_steps=settings.steps, learning_rate=settings.lr, seed=settings.seed,
+            per_device_train_batch_size=settings.answers, gradient_accumulation_steps=settings.questions,
+            num_generations=settings.answers,
+            temperature=settings.temperature, max_completion_length=settings.max_new_tokens, beta=0.0,
+            use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False,
+            save_strategy="no", report_to=[], logging_steps=5, disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_list(questions.rows()),
+        processing_class=numbered,
+        rollout_func=Rollout(questions, settings),
+    )  # fmt: skip
+    del model.config.image_token_id
+    hook = model.register_forward_pre_hook(Hearing(questions), with_kwargs=True)
+    tell(trainer, say, {"reward": "mean reward", "frac_reward_zero_std": "questions that teach nothing"})
+    try:
+        trainer.train()
+    finally:
+        hook.remove()
+    model.eval().requires_grad_(False)
+    return [dict(line) for line in trainer.state.log_history]
+
+
+def grpo_adapter(
+    adapter: Path,
+    records: Sequence[Record],
+    settings: GrpoSettings,
+    out: Path,
+    parts: Mapping[str, str | Path] | None = None,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Go on from an adapter of the preset it was trained with, and write another; gives the last line of the log.
+
+    Of more questions than the steps take, some are drawn; `trained_on.txt` lists the recordings of those.
+    """
+    able = [r for r in records if r.split == "train" and checkable(r)]
+    drawn = rng_for("questions", settings.seed).permutation(len(able))[: settings.steps * settings.questions]
+    asked = [able[int(i)] for i in drawn]
+    figures: list[dict[str, Any]] = []
+
+    def run(assistant: Assistant) -> dict[str, Any]:
+        system = assistant.preset_config.system
+        log = grpo(assistant.model, assistant.processor, asked, settings, out / "trl", system, say)
+        figures.extend(line for line in log if "reward" in line)
+        return {"grpo": {**asdict(settings), "log": figures}}
+
+    post_train(adapter, out, (a for r in asked for a in r.audios), run, parts)
+    return figures[-1]
