@@ -22,9 +22,10 @@ from alm.messages import Encoded, from_row
 from alm.modeling import AlmForConditionalGeneration, is_audio_input
 from alm.processing import AlmProcessor
 from data_prep.records import Record
-from training.groups import evaluating, set_trainable
+from training.groups import evaluating, narrow_frozen, set_trainable
 from training.objective import rng_for
 from training.post import Say, post_train, tell
+from training.precision import as_kept, faster, gigaflops
 from training.rewards import checkable, reward
 
 NUMBER, NUMBERS = "images", "pixel_values"
@@ -45,6 +46,8 @@ class GrpoSettings:
     temperature: float = 1.0
     max_new_tokens: int = 24
     train: tuple[str, ...] = ("lora",)
+    precision: str = "auto"
+    """`fp32`, `bf16` (frozen matrices of the language model are kept in it), or `auto`: what is faster here."""
     seed: int = 1
 
 
@@ -118,7 +121,7 @@ class Rollout:
         rows = [encoded[n] for n in numbers]
         tokenizer = self.questions.processor.tokenizer
         padded = tokenizer.pad({"input_ids": [e.ids for e in rows]}, padding_side="left", return_tensors="pt")
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad(), as_kept(model):
             said = model.generate(
                 **padded.to(model.device), audio_embeds=self.questions.tokens(model, numbers), do_sample=True,
                 temperature=self.settings.temperature, top_k=0, top_p=1.0, repetition_penalty=1.0,
@@ -127,6 +130,13 @@ class Rollout:
         ends = _ends(model)
         answers = [_until(row, ends) for row in said[:, padded["input_ids"].shape[1] :].tolist()]
         return {"prompt_ids": [e.ids for e in rows], "completion_ids": answers, "logprobs": None}
+
+
+def _half(settings: GrpoSettings) -> bool:
+    """Whether products of matrices are computed in bfloat16."""
+    if settings.precision == "auto":
+        return faster(gigaflops(torch.float32), gigaflops(torch.bfloat16)) == "bf16"
+    return settings.precision == "bf16"
 
 
 def _number(prompt: Sequence[Mapping[str, Any]]) -> int:
@@ -181,6 +191,9 @@ def grpo(
 
     questions = Questions(records, processor, system)
     set_trainable(model, settings.train)
+    half = _half(settings)
+    if half:
+        narrow_frozen(model)
     numbered = NumberedProcessor(
         processor.feature_extractor, processor.tokenizer, processor.chat_template, processor.audio_token
     )
@@ -193,7 +206,7 @@ def grpo(
             per_device_train_batch_size=settings.answers, gradient_accumulation_steps=settings.questions,
             num_generations=settings.answers,
             temperature=settings.temperature, max_completion_length=settings.max_new_tokens, beta=0.0,
-            use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False,
+            use_cpu=not torch.cuda.is_available(), bf16=half, gradient_checkpointing=False,
             save_strategy="no", report_to=[], logging_steps=5, disable_tqdm=True,
         ),
         train_dataset=Dataset.from_list(questions.rows()),

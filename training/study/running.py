@@ -168,7 +168,7 @@ def run_all(
             if not process.is_alive():
                 del running[name]
                 state = "done" if process.exitcode == 0 else f"failed; see {common.folder / name}.log"
-                say(f"{name}: {state} ({len(waiting)} wait, {ends - time.monotonic():.0f} s left)")
+                say(f"{name}: {state} ({len(waiting)} wait)")
         while waiting and len(running) < at_once and _ready(waiting, evidence):
             job = _next(waiting, evidence)
             process = context.Process(target=_guarded, args=(job, common, evidence))
