@@ -6,6 +6,7 @@ its figures are their mean. Stopped at any moment, the same command goes on.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from training.score import named_adapter
 
 SETS = ("choice", "presence", "order", "count", "label-open", "caption", "transcript")
 HEARD = "heard"
+TITLE = "Adapters side by side"
 Adapters = Mapping[str, Sequence[Path]]
 
 
@@ -115,7 +117,7 @@ def main(
     adapters: Annotated[list[str], typer.Argument(help="NAME=FOLDER; the first is compared with.", show_default=False)],
     corpus: Annotated[Path, typer.Option(help="Folder that `python -m data_prep fetch` filled.", exists=True)],
     to: Annotated[Path, typer.Option(help="Page to write.")],
-    title: Annotated[str, typer.Option(help="Of the page.")] = "Adapters side by side",
+    title: Annotated[str, typer.Option(help="Of the page.")] = TITLE,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/adapters"),
     prepared: Annotated[Path, typer.Option(help="Folder of the questions.")] = Path("runs/harness/prepared"),
     only: Annotated[list[str] | None, typer.Option("--set", help="Only this set; may be repeated.")] = None,
@@ -128,6 +130,7 @@ def main(
     options = ("--rows", str(rows), "--evidence" if evidence else "--no-evidence")
     ask_all(found, out, sets, options)
     told = [] if evidence else ["--no-evidence"]
+    told += [f"--title {shlex.quote(title)}"] if title != TITLE else []
     where = [f"--prepared {prepared}", f"--out {out}", f"--to {to}"]
     given = [*adapters, "--corpus CORPUS", *(f"--set {s}" for s in only or ()), *told, *where]
     to.write_text(page(found, out, list(sets), title, f"python -m bench.adapters {' '.join(given)}"), encoding="utf-8")
