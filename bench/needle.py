@@ -4,6 +4,7 @@ A recording is made for each of several places: noise like a quiet room's (pink,
 the corpus' test split at a random moment within that place's share of the recording. `tiny` is asked which of four
 sounds is heard, the other three being other recordings' needles, so that chance is a quarter. Each recording is read
 from its file, as `alm ask` reads it. The peak of memory is that of the whole process: Python, torch, the weights.
+Stopped at any moment, the same command goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,6 +122,34 @@ def ask(assistant: Any, needle: Needle, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def asked(todo: Sequence[Needle], seconds: float, first: int) -> Iterator[dict[str, Any]]:
+    """One recording after the other, each made when it is wanted; `first` is the number of the first."""
+    import alm
+
+    if not todo:
+        return
+    assistant = alm.load("tiny")
+    assistant.ears.transcriber = None  # nobody speaks, and the gate's time is not the encoders'
+    assistant.ears.remember = 1
+    apart = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for place, needle in enumerate(todo, first):
+            path = Path(folder) / "hour.flac"
+            writer = apart.Process(target=write, args=(needle, seconds, path, place))
+            writer.start()  # its memory is not the assistant's
+            writer.join()
+            yield ask(assistant, needle, path)
+
+
+def _kept(file: Path) -> list[dict[str, Any]]:
+    """What was answered; a line that a kill cut off is left out, and cut off the file."""
+    if not file.is_file():
+        return []
+    whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
+    file.write_text(whole + "\n" * bool(whole), encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
 def summary(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
     right, count = sum(r["right"] for r in rows), len(rows)
@@ -157,26 +186,20 @@ def main(
     minutes: Annotated[float, typer.Option(min=0.5, help="Length of each recording.")] = 60.0,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/needle.md"),
+    kept: Annotated[Path, typer.Option(help="Folder of what was answered, to go on from.")] = Path("runs/needle"),
 ) -> None:
     """Hide, listen and ask."""
     import torch
 
-    import alm
-
     torch.set_num_threads(threads)
-    assistant = alm.load("tiny")
-    assistant.ears.transcriber = None  # nobody speaks, and the gate's time is not the encoders'
-    assistant.ears.remember = 1
-    rows, apart = [], multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        for place, needle in enumerate(needles(corpus, positions, minutes * 60)):
-            path = Path(folder) / "hour.flac"
-            writer = apart.Process(target=write, args=(needle, minutes * 60, path, place))
-            writer.start()  # its memory is not the assistant's
-            writer.join()
-            rows.append(ask(assistant, needle, path))
-            sys.stderr.write(f"{place + 1}/{positions} {needle.label}: {rows[-1]['answer']!r}\n")
-    page = summary(rows)
+    file = kept / f"{positions}-{minutes:g}-{threads}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    todo = needles(corpus, positions, minutes * 60)[len(_kept(file)) :]
+    for place, row in enumerate(asked(todo, minutes * 60, positions - len(todo)), positions - len(todo)):
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
+        sys.stderr.write(f"{place + 1}/{positions} {row['label']}: {row['answer']!r}\n")
+    page = summary(_kept(file))
     said = f"python -m bench.needle --corpus CORPUS --positions {positions} --minutes {minutes:g} --threads {threads}"
     about = f"# One event in {minutes:g} minutes\n\n{__doc__.split(chr(10) * 2, 1)[1].strip()}\n"
     out.write_text(f"{about}\n```\n{said}\n```\n\n{page}\n", encoding="utf-8")
