@@ -101,6 +101,32 @@ def test_the_model_learns_what_is_rewarded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_each_row_keeps_its_number_through_the_trainer(tmp_path: Path) -> None:
+    """TRL shuffles rows and cuts them into parts; the model is handed each prompt with the number it was made of."""
+    pytest.importorskip("trl")
+    model = small.model()
+    asked = ("what is it ?", "is it a dog ?", "is it the bell ?", "what is the rain ?")
+    records = [
+        replace(r, messages=(Message("user", f"<audio>{a}"), r.messages[1]))
+        for r, a in zip(_records(tmp_path), asked, strict=True)
+    ]
+    processor, seen = small.processor(model.config), []
+    questions = Questions(records, processor)
+
+    def look(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
+        for row, mask, (number,) in zip(
+            given["input_ids"], given["attention_mask"], given.get(NUMBERS, ()), strict=NUMBERS in given
+        ):
+            prompt = questions.encoded(int(number)).ids
+            seen.append((int(number), row[mask.bool()][: len(prompt)].tolist() == prompt))
+
+    model.register_forward_pre_hook(look, with_kwargs=True)
+    grpo(model, processor, records, GrpoSettings(3, 4, 4, max_new_tokens=3, precision="fp32"), tmp_path / "trl")
+    assert len(seen) == 3 * 4 * 4 and {n for n, _ in seen} == {0, 1, 2, 3}
+    assert all(same for _, same in seen)
+
+
+@pytest.mark.slow
 def test_lora_alone_moves_and_nothing_of_the_trainer_stays(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     model = small.model()
