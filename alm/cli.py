@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alm.allocator import one_arena
 from alm.cli_encoders import app as encoders_app
 from alm.cli_group import INTERRUPTED, CommandGroup
 from alm.cores import usable_cores
@@ -319,6 +320,7 @@ def load_assistant(
     """The one place where a command line loads a model: weights first, with progress when they are new."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    one_arena()
     from alm.presets import OWN_WEIGHTS, adapter_folder, load_preset
 
     chosen = load_preset(preset)

@@ -3,7 +3,8 @@
 A recording is made for each of several places: noise like a quiet room's (pink, far below the event), and one sound of
 the corpus' test split at a random moment within that place's share of the recording. `tiny` is asked which of four
 sounds is heard, the other three being other recordings' needles, so that chance is a quarter. Each recording is read
-from its file, as `alm ask` reads it. The peak of memory is that of the whole process: Python, torch, the weights.
+from its file, as `alm ask` reads it. The peak of memory is that of the whole process: Python, torch, the weights, and
+what the recordings before left behind.
 Stopped at any moment, the same command goes on.
 """
 
@@ -122,13 +123,16 @@ def ask(assistant: Any, needle: Needle, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def asked(todo: Sequence[Needle], seconds: float, first: int) -> Iterator[dict[str, Any]]:
+def asked(todo: Sequence[Needle], seconds: float, first: int, threads: int) -> Iterator[dict[str, Any]]:
     """One recording after the other, each made when it is wanted; `first` is the number of the first."""
-    import alm
+    import torch
+
+    from alm.cli import load_assistant
 
     if not todo:
         return
-    assistant = alm.load("tiny")
+    assistant = load_assistant("tiny", quiet=True)
+    torch.set_num_threads(threads)
     assistant.ears.transcriber = None  # nobody speaks, and the gate's time is not the encoders'
     assistant.ears.remember = 1
     apart = multiprocessing.get_context("spawn")
@@ -189,13 +193,11 @@ def main(
     kept: Annotated[Path, typer.Option(help="Folder of what was answered, to go on from.")] = Path("runs/needle"),
 ) -> None:
     """Hide, listen and ask."""
-    import torch
-
-    torch.set_num_threads(threads)
     file = kept / f"{positions}-{minutes:g}-{threads}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    todo = needles(corpus, positions, minutes * 60)[len(_kept(file)) :]
-    for place, row in enumerate(asked(todo, minutes * 60, positions - len(todo)), positions - len(todo)):
+    first = len(_kept(file))
+    todo = needles(corpus, positions, minutes * 60)[first:]
+    for place, row in enumerate(asked(todo, minutes * 60, first, threads), first):
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row) + "\n")
         sys.stderr.write(f"{place + 1}/{positions} {row['label']}: {row['answer']!r}\n")
