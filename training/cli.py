@@ -44,6 +44,14 @@ app = typer.Typer(
 
 ConfigPath = Annotated[Path, typer.Argument(help="YAML file of the run.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run instead of the configuration's.")]
+GoOnFrom = Annotated[str, typer.Option(metavar="ADAPTER", help="Adapter to go on from: a folder, or a preset's name.")]
+NewFolder = Annotated[Path, typer.Option(help="New folder for the adapter.")]
+
+
+def _must_be_new(folder: Path) -> None:
+    """Raises ConfigError if it is there."""
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; name a new folder")
 
 
 def _say(text: str) -> None:
@@ -286,10 +294,8 @@ def average(
 @app.command()
 def prefer(
     records: Annotated[list[Path], typer.Argument(help="Record files: questions with options, or of yes and no.")],
-    adapter: Annotated[
-        str, typer.Option(metavar="ADAPTER", help="Adapter to go on from: a folder, or a preset's name.")
-    ],
-    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    adapter: GoOnFrom,
+    out: NewFolder,
     steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
     batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 8,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 2e-5,
@@ -300,8 +306,7 @@ def prefer(
     from data_prep.records import read_records
     from training.preferences import PreferSettings, prefer_adapter, preferences
 
-    if (out / "adapter").exists():
-        raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
+    _must_be_new(out / "adapter")
     pairs = preferences(r for file in records for r in read_records(file))
     _say(f"{len(pairs)} pairs of a right and a wrong answer")
     settings = PreferSettings(steps, batch, lr, beta)
@@ -312,10 +317,8 @@ def prefer(
 @app.command()
 def grpo(
     records: Annotated[list[Path], typer.Argument(help="Record files: options, yes and no, or whole numbers.")],
-    adapter: Annotated[
-        str, typer.Option(metavar="ADAPTER", help="Adapter to go on from: a folder, or a preset's name.")
-    ],
-    out: Annotated[Path, typer.Option(help="New folder for the adapter.")],
+    adapter: GoOnFrom,
+    out: NewFolder,
     steps: Annotated[int, typer.Option(min=1, help="Steps.")] = 100,
     questions: Annotated[int, typer.Option(min=1, help="Questions a step.")] = 4,
     answers: Annotated[int, typer.Option(min=2, help="Answers to each question.")] = 8,
@@ -327,11 +330,10 @@ def grpo(
     """Make answers likelier that turn out right (GRPO, by TRL)."""
     from data_prep.records import read_records
     from training.grpo import GrpoSettings, grpo_adapter
-    from training.rewards import checkable
+    from training.rewards import askable
 
-    if (out / "adapter").exists():
-        raise ConfigError(f"{out / 'adapter'} is there already; name a new folder")
-    found = [r for file in records for r in read_records(file) if r.split == "train" and checkable(r)]
+    _must_be_new(out / "adapter")
+    found = askable(r for file in records for r in read_records(file))
     asked = [r for r in found if not task or r.task in task]
     _say(f"{len(asked)} questions whose answers can be checked")
     settings = GrpoSettings(steps, questions, answers, lr, temperature)

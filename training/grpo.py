@@ -7,7 +7,7 @@ model looks up the recordings of that number before it reads; what it took is in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from alm.modeling import AlmForConditionalGeneration, is_audio_input
 from alm.processing import AlmProcessor
 from data_prep.records import Record
 from training.groups import evaluating, narrow_frozen, set_trainable
-from training.objective import rng_for
-from training.post import Say, post_train, tell
-from training.precision import as_kept, faster, gigaflops
-from training.rewards import checkable, reward
+from training.post import Say, drawn, post_train, train, trl_options
+from training.precision import as_kept, fastest
+from training.rewards import askable, reward
 
 NUMBER, NUMBERS = "images", "pixel_values"
 """Column of a row's number, and the name under which TRL hands it to the model: only what it takes for a picture stays
@@ -85,20 +84,18 @@ class Questions:
             [*lead, *from_row(turns, [load_audio(Path(p)) for p in record.audios])], add_generation_prompt=True
         )
 
-    def tokens(self, model: AlmForConditionalGeneration, numbers: Sequence[int]) -> Tensor:
-        """Audio tokens `[windows, tokens, dim]` of the rows, each recording heard once however often it comes."""
-        own = list(dict.fromkeys(numbers))
-        encoded = [self.encoded(n) for n in own]
-        inputs = self.processor.collate(encoded)
-        heard = {k: v.to(model.device) for k, v in inputs.items() if is_audio_input(k, model.config)}
-        blocks = model.get_audio_features(**heard).split([self._blocks(model, e) for e in encoded])
-        by_number = dict(zip(own, blocks, strict=True))
-        return torch.cat([by_number[n] for n in numbers])
+    def heard(self, model: AlmForConditionalGeneration, numbers: Sequence[int]) -> tuple[list[Encoded], Tensor]:
+        """Prompts of the rows, and their audio tokens `[windows, tokens, dim]`.
 
-    @staticmethod
-    def _blocks(model: AlmForConditionalGeneration, encoded: Encoded) -> int:
-        """Places for audio in the text, in windows' worth of tokens."""
-        return encoded.ids.count(model.config.audio_token_id) // model.config.tokens_per_window
+        A question is opened and heard once, however many rows it has.
+        """
+        own = {n: self.encoded(n) for n in dict.fromkeys(numbers)}
+        inputs = self.processor.collate(list(own.values()))
+        audio = {k: v.to(model.device) for k, v in inputs.items() if is_audio_input(k, model.config)}
+        places = [e.ids.count(model.config.audio_token_id) for e in own.values()]
+        blocks = model.get_audio_features(**audio).split([p // model.config.tokens_per_window for p in places])
+        by_number = dict(zip(own, blocks, strict=True))
+        return [own[n] for n in numbers], torch.cat([by_number[n] for n in numbers])
 
     def rewards(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         """TRL's reward function."""
@@ -116,27 +113,18 @@ class Rollout:
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
         """`prompt_ids` and `completion_ids`, a list of ids a row; the scores are computed by TRL."""
         model = trainer.accelerator.unwrap_model(trainer.model)
-        numbers = [_number(p) for p in prompts]
-        encoded = {n: self.questions.encoded(n) for n in dict.fromkeys(numbers)}
-        rows = [encoded[n] for n in numbers]
         tokenizer = self.questions.processor.tokenizer
-        padded = tokenizer.pad({"input_ids": [e.ids for e in rows]}, padding_side="left", return_tensors="pt")
         with evaluating(model), torch.no_grad(), as_kept(model):
+            rows, tokens = self.questions.heard(model, [_number(p) for p in prompts])
+            padded = tokenizer.pad({"input_ids": [e.ids for e in rows]}, padding_side="left", return_tensors="pt")
             said = model.generate(
-                **padded.to(model.device), audio_embeds=self.questions.tokens(model, numbers), do_sample=True,
+                **padded.to(model.device), audio_embeds=tokens, do_sample=True,
                 temperature=self.settings.temperature, top_k=0, top_p=1.0, repetition_penalty=1.0,
                 max_new_tokens=self.settings.max_new_tokens,
             )  # fmt: skip
         ends = _ends(model)
         answers = [_until(row, ends) for row in said[:, padded["input_ids"].shape[1] :].tolist()]
         return {"prompt_ids": [e.ids for e in rows], "completion_ids": answers, "logprobs": None}
-
-
-def _half(settings: GrpoSettings) -> bool:
-    """Whether products of matrices are computed in bfloat16."""
-    if settings.precision == "auto":
-        return faster(gigaflops(torch.float32), gigaflops(torch.bfloat16)) == "bf16"
-    return settings.precision == "bf16"
 
 
 def _number(prompt: Sequence[Mapping[str, Any]]) -> int:
@@ -164,7 +152,7 @@ class Hearing:
         numbers = kwargs.pop(NUMBERS, None)
         if numbers is not None:
             assert isinstance(model, AlmForConditionalGeneration)
-            kwargs["audio_embeds"] = self.questions.tokens(model, [int(n) for n in numbers.flatten()])
+            _, kwargs["audio_embeds"] = self.questions.heard(model, [int(n) for n in numbers.flatten()])
         return args, kwargs
 
 
@@ -182,7 +170,7 @@ def grpo(
     Raises:
         ConfigError: no training record has an answer that can be checked.
     """
-    records = [r for r in records if r.split == "train" and checkable(r)]
+    records = askable(records)
     if not records:
         raise ConfigError("no record can be checked: give training records with options, whole numbers, or yes and no")
     from datasets import Dataset
@@ -191,7 +179,7 @@ def grpo(
 
     questions = Questions(records, processor, system)
     set_trainable(model, settings.train)
-    half = _half(settings)
+    half = (fastest() if settings.precision == "auto" else settings.precision) == "bf16"
     if half:
         narrow_frozen(model)
     numbered = NumberedProcessor(
@@ -202,12 +190,10 @@ def grpo(
         model=model,
         reward_funcs=questions.rewards,
         args=GRPOConfig(
-            output_dir=str(out), max_steps=settings.steps, learning_rate=settings.lr, seed=settings.seed,
+            **trl_options(out, settings.steps, settings.lr, settings.seed), bf16=half,
             per_device_train_batch_size=settings.answers, gradient_accumulation_steps=settings.questions,
-            num_generations=settings.answers,
-            temperature=settings.temperature, max_completion_length=settings.max_new_tokens, beta=0.0,
-            use_cpu=not torch.cuda.is_available(), bf16=half, gradient_checkpointing=False,
-            save_strategy="no", report_to=[], logging_steps=5, disable_tqdm=True,
+            num_generations=settings.answers, temperature=settings.temperature,
+            max_completion_length=settings.max_new_tokens, beta=0.0,
         ),
         train_dataset=Dataset.from_list(questions.rows()),
         processing_class=numbered,
@@ -215,13 +201,11 @@ def grpo(
     )  # fmt: skip
     del model.config.image_token_id
     hook = model.register_forward_pre_hook(Hearing(questions), with_kwargs=True)
-    tell(trainer, say, {"reward": "mean reward", "frac_reward_zero_std": "questions that teach nothing"})
+    told = {"reward": "mean reward", "frac_reward_zero_std": "questions that teach nothing"}
     try:
-        trainer.train()
+        return train(trainer, model, say, told)
     finally:
         hook.remove()
-    model.eval().requires_grad_(False)
-    return [dict(line) for line in trainer.state.log_history]
 
 
 def grpo_adapter(
@@ -234,18 +218,13 @@ def grpo_adapter(
 ) -> dict[str, Any]:
     """Go on from an adapter of the preset it was trained with, and write another; gives the last line of the log.
 
-    Of more questions than the steps take, some are drawn; `trained_on.txt` lists the recordings of those.
+    Of more records (as `askable` gives them) than the steps take, some are drawn; `trained_on.txt` lists the recordings
+    of those.
     """
-    able = [r for r in records if r.split == "train" and checkable(r)]
-    drawn = rng_for("questions", settings.seed).permutation(len(able))[: settings.steps * settings.questions]
-    asked = [able[int(i)] for i in drawn]
-    figures: list[dict[str, Any]] = []
+    asked = drawn(records, settings.steps * settings.questions, "questions", settings.seed)
 
-    def run(assistant: Assistant) -> dict[str, Any]:
+    def run(assistant: Assistant) -> list[dict[str, Any]]:
         system = assistant.preset_config.system
-        log = grpo(assistant.model, assistant.processor, asked, settings, out / "trl", system, say)
-        figures.extend(line for line in log if "reward" in line)
-        return {"grpo": {**asdict(settings), "log": figures}}
+        return grpo(assistant.model, assistant.processor, asked, settings, out / "trl", system, say)
 
-    post_train(adapter, out, (a for r in asked for a in r.audios), run, parts)
-    return figures[-1]
+    return post_train(adapter, out, (a for r in asked for a in r.audios), run, settings, "grpo", "reward", parts)

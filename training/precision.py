@@ -32,11 +32,16 @@ def faster(single: float, half: float) -> str:
     return "bf16" if half > WORTH * single else "fp32"
 
 
+def fastest() -> str:
+    """`bf16` or `fp32`, by what this machine reaches."""
+    return faster(gigaflops(torch.float32), gigaflops(torch.bfloat16))
+
+
 def settled(folder: Path) -> str:
     """What `auto` means for the run in `folder`: what it began with, or what is faster here if it has not begun."""
     file = folder / "config.json"
     begun = json.loads(file.read_text(encoding="utf-8"))["precision"] if file.is_file() else "auto"
-    return begun if begun != "auto" else faster(gigaflops(torch.float32), gigaflops(torch.bfloat16))
+    return begun if begun != "auto" else fastest()
 
 
 def as_kept(model: nn.Module) -> torch.autocast:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from alm.assistant import Assistant
@@ -25,7 +24,7 @@ from alm.processing import AlmProcessor
 from data_prep.records import Record
 from training.groups import set_trainable
 from training.objective import rng_for
-from training.post import Say, post_train, tell
+from training.post import Say, drawn, post_train, train, trl_options
 
 YES_NO = {"Yes.": "No.", "No.": "Yes."}
 RECORDINGS = "images"
@@ -137,19 +136,15 @@ def prefer(
         model=model,
         ref_model=copy.deepcopy(model).requires_grad_(False),  # LoRA is part of what it began with
         args=DPOConfig(
-            output_dir=str(out), max_steps=settings.steps, per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.lr, beta=settings.beta, seed=settings.seed, max_length=None,
-            use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False,
-            remove_unused_columns=False, save_strategy="no", report_to=[], logging_steps=5, disable_tqdm=True,
+            **trl_options(out, settings.steps, settings.lr, settings.seed), bf16=False, max_length=None,
+            per_device_train_batch_size=settings.batch_size, beta=settings.beta, remove_unused_columns=False,
         ),
         train_dataset=Dataset.from_list([p.row() for p in pairs]),
         processing_class=processor,
         data_collator=PairCollator(processor, system),
     )  # fmt: skip
-    tell(trainer, say, {"loss": "loss", "rewards/accuracies": "right over wrong", "rewards/margins": "margin"})
-    trainer.train()
-    model.eval().requires_grad_(False)
-    return [dict(line) for line in trainer.state.log_history]
+    told = {"loss": "loss", "rewards/accuracies": "right over wrong", "rewards/margins": "margin"}
+    return train(trainer, model, say, told)
 
 
 def prefer_adapter(
@@ -164,15 +159,11 @@ def prefer_adapter(
 
     Of more pairs than the steps take, some are drawn; `trained_on.txt` lists the recordings of those.
     """
-    drawn = rng_for("pairs", settings.seed).permutation(len(pairs))[: settings.steps * settings.batch_size]
-    pairs = [pairs[int(i)] for i in drawn]
-    figures: list[dict[str, Any]] = []
+    pairs = drawn(pairs, settings.steps * settings.batch_size, "pairs", settings.seed)
 
-    def run(assistant: Assistant) -> dict[str, Any]:
+    def run(assistant: Assistant) -> list[dict[str, Any]]:
         system = assistant.preset_config.system
-        log = prefer(assistant.model, assistant.processor, pairs, settings, out / "trl", system, say)
-        figures.extend(line for line in log if "rewards/accuracies" in line)
-        return {"preferences": {**asdict(settings), "log": figures}}
+        return prefer(assistant.model, assistant.processor, pairs, settings, out / "trl", system, say)
 
-    post_train(adapter, out, (a for p in pairs for a in p.audios), run, parts)
-    return figures[-1]
+    heard = (a for p in pairs for a in p.audios)
+    return post_train(adapter, out, heard, run, settings, "preferences", "rewards/accuracies", parts)

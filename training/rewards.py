@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from data_prep.records import Record
 
@@ -17,6 +17,11 @@ def checkable(record: Record) -> bool:
     if isinstance(right, str):
         return right in ("yes", "no") or right in (record.meta.get("options") or ())
     return isinstance(right, int) and not isinstance(right, bool)
+
+
+def askable(records: Iterable[Record]) -> list[Record]:
+    """Those of the training split whose answers can be checked."""
+    return [r for r in records if r.split == "train" and checkable(r)]
 
 
 def reward(record: Record, said: str) -> float:
