@@ -159,6 +159,12 @@ class Chat:
         expect(self.send).to_be_visible(timeout=STREAM_MS)
         expect(self.status).to_contain_text("tokens read")
 
+    def open_settings(self) -> None:
+        """Gradio makes what is inside at the first opening, and draws it once more a moment later."""
+        self.page.locator("#settings").get_by_role("button").first.click()
+        expect(self.page.locator("#system textarea")).to_be_visible()
+        self.page.wait_for_timeout(500)
+
     def shot(self, name: str) -> None:
         if folder := os.environ.get("ALM_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)

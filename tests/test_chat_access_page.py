@@ -36,18 +36,13 @@ def nameless(chat: Chat) -> list[Any]:
     return [node["role"]["value"] for node in unnamed]
 
 
-def open_settings(chat: Chat) -> None:
-    chat.page.locator("#settings").get_by_role("button").first.click()
-    expect(chat.page.locator("#system")).to_be_visible()
-
-
 def test_every_control_has_a_name(chat: Chat, clips: list[Path]) -> None:
     assert nameless(chat) == [], "before the first question"
     chat.ask("What?", clips[1])
     chat.answered("Turn 1")
     chat.page.get_by_label("Like", exact=True).click()
     expect(chat.page.locator("#reason")).to_be_visible()
-    open_settings(chat)
+    chat.open_settings()
     assert nameless(chat) == [], "with a recording, an answer, and the settings open"
     chat.attach(clips[0])
     assert nameless(chat) == [], "with a recording in the box"
@@ -81,7 +76,7 @@ def test_the_page_says_its_language_and_has_one_heading_of_the_first_rank(chat: 
 def test_a_model_is_chosen_by_keyboard_and_named_with_its_answers(chat: Chat, tmp_path: Path) -> None:
     chat.ask("First")
     chat.answered("Turn 1")
-    open_settings(chat)
+    chat.open_settings()
     field = chat.page.get_by_label("Model")
     expect(field).to_have_value("double \u00b7 delayed")
     field.focus()

@@ -229,8 +229,7 @@ def test_texts_have_enough_contrast(chat: Chat, server: Server, clips: list[Path
     expect(chat.box).to_be_visible(timeout=STREAM_MS)
     chat.ask("What?", clips[0])
     chat.answered("Turn 1")
-    chat.page.locator("#settings").get_by_role("button").first.click()
-    expect(chat.page.locator("#system")).to_be_visible()
+    chat.open_settings()
     look = CONTRASTS.replace("QUERY", json.dumps(TEXTS))
     assert chat.page.evaluate(look) == []
     chat.shot(f"contrast-{theme}")
@@ -247,8 +246,7 @@ def test_a_phone_shows_all_of_it(context: BrowserContext, server: Server, clips:
     chat.answered("Turn 1")
     page.get_by_label("Like", exact=True).click()
     expect(page.locator("#reason")).to_be_visible()
-    page.locator("#settings").get_by_role("button").first.click()
-    expect(page.locator("#system")).to_be_visible()
+    chat.open_settings()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for name in ("#export", "#import", "#reason", "#reason button", "#system textarea"):
         box = page.locator(name).first.bounding_box()
@@ -257,7 +255,7 @@ def test_a_phone_shows_all_of_it(context: BrowserContext, server: Server, clips:
 
 
 def test_the_system_prompt_travels(chat: Chat, tmp_path: Path) -> None:
-    chat.page.locator("#settings").get_by_role("button").first.click()
+    chat.open_settings()
     chat.page.locator("#system textarea").fill("Answer like a pirate.")
     chat.ask("Hello")
     chat.answered("Turn 1")

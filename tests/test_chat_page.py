@@ -243,7 +243,7 @@ def test_keyboard_only_and_names_of_controls(chat: Chat, clips: list[Path]) -> N
 
 
 def test_settings_reach_the_answer(chat: Chat, clips: list[Path]) -> None:
-    chat.page.locator("#settings").get_by_role("button").first.click()
+    chat.open_settings()
     expect(chat.page.locator("#about")).to_contain_text("delayed")
     number, handle = (chat.page.locator(f"#max-new-tokens input[type={kind}]") for kind in ("number", "range"))
     expect(number).to_be_editable()

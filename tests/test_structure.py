@@ -191,7 +191,7 @@ def slow_imports(report: str) -> list[str]:
     """Our modules whose own part of `python -X importtime` is over the budget."""
     rows = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", report)
     return [
-        f"{name} takes {int(own) / 1e6:.2f} s by itself"
+        f"{name} takes over {MODULE_SELF_SECONDS} s by itself"
         for own, name in rows
         if name.split(".")[0] in ROOMS and int(own) / 1e6 > MODULE_SELF_SECONDS
     ]
@@ -203,10 +203,15 @@ def test_importing_does_no_work() -> None:
         "import importlib, sys, threading, warnings\nbefore = threading.active_count()\n"
         f"for name in {module_names()!r}:\n    importlib.import_module(name)\n"
     )
-    done = python(code, "-X", "importtime")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout == "", "an import prints"
-    assert not (wrong := slow_imports(done.stderr)), "\n".join(wrong)
+    wrong: set[str] | None = None
+    for _ in range(3):  # work is there every time; a moment's wait of a busy machine is not
+        done = python(code, "-X", "importtime")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout == "", "an import prints"
+        wrong = {*slow_imports(done.stderr)} if wrong is None else wrong & {*slow_imports(done.stderr)}
+        if not wrong:
+            return
+    raise AssertionError("\n".join(sorted(wrong or [])))
 
 
 def test_work_at_import_is_seen() -> None:

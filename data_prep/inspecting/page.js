@@ -10,7 +10,8 @@
       if (button) button.click();
     } else if (event.key === "p") {
       const audio = visible(".alm-sound audio");
-      if (audio) audio.paused ? audio.play() : audio.pause();
+      if (audio?.paused) audio.play().catch(() => {});  // refused where the record changes just then
+      else audio?.pause();
     } else if (event.key === "/") {
       visible("#search textarea, #search input")?.focus();
     } else if (event.key === "f") {
