@@ -61,7 +61,7 @@ def in_mix(rows: Sequence[Row], stage: StageConfig) -> int:
 
 
 def _tasks(rows: Sequence[Row]) -> str:
-    cached = "what counts is of split train with cached recordings; make these first (`python -m training features`)"
+    cached = "what counts is of split train with cached recordings; `--prepare` makes these first"
     return ", ".join(by_task(rows)) or f"none: {cached}"
 
 
