@@ -14,7 +14,7 @@ from alm import weights
 from alm.building import build_config, build_model, build_processor, load_encoder, load_tokenizer
 from alm.configuration import AlmConfig
 from alm.errors import ConfigError
-from alm.loading import SHIPPED, quiet_libraries
+from alm.loading import SHIPPED
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import OWN_WEIGHTS, Preset, load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
@@ -118,8 +118,7 @@ def make_model(config: RunConfig, base: Base, settings: AlmConfig) -> tuple[AlmF
     """A frozen model with a fresh aligner (seeded), and its processor."""
     torch.manual_seed(config.seed)
     quantisation = quantised(config.quantise, config.precision)
-    with quiet_libraries():
-        model = build_model(settings, base.llm, base.encoders, config.device, quantisation=quantisation)
+    model = build_model(settings, base.llm, base.encoders, config.device, quantisation=quantisation)
     for module in model.modules():
         keep_for_training(module)
     model.model.language_model.set_attn_implementation(config.attention)

@@ -18,6 +18,7 @@ from alm.asked import Scores
 from alm.configuration import AlmConfig
 from alm.errors import ConfigError
 from alm.evidence import Sounds
+from alm.loading import quiet_libraries
 from alm.modeling import AlmForConditionalGeneration
 from alm.presets import load_preset
 from alm.processing import AlmProcessor
@@ -213,10 +214,11 @@ class Run:
 
     def fresh(self) -> tuple[AlmForConditionalGeneration, AlmProcessor]:
         """The model before anything was measured or trained."""
-        model, processor = make_model(self.config, self.base, self.settings)
-        torch.manual_seed(self.config.seed)
-        add_lora(model, self.config.lora)
-        add_encoder_adapters(model, self.config.encoder_adapters)
+        with quiet_libraries():
+            model, processor = make_model(self.config, self.base, self.settings)
+            torch.manual_seed(self.config.seed)
+            add_lora(model, self.config.lora)
+            add_encoder_adapters(model, self.config.encoder_adapters)
         return model, processor
 
     @cached_property
