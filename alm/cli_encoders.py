@@ -192,7 +192,11 @@ def _opened(encoder: str, checkpoint: str, size: str) -> AudioEncoder:
     if encoder not in _EMBEDDED:
         hub = family(encoder).facts.hub if encoder else ()
         example = f", as in --checkpoint {hub[0]}" if hub else ""
-        raise ConfigError(f"{encoder or 'an encoder'} needs its weights: name a file, folder or repository{example}")
+        where = f"; `alm encoders info {encoder}` says where they are" if encoder else ""
+        raise ConfigError(
+            f"{encoder or 'an encoder'} needs its weights: --checkpoint takes a file of its authors, a folder or a "
+            f"repository of the hub{example}{where}"
+        )
     from alm.weights import ensure
 
     folders = ensure("tiny")

@@ -302,7 +302,7 @@ FAMILY = Family(
         hub=(),
         licence_code="MIT",
         licence_weights="as its Zenodo record 3987831 says",
-        good_at="Sound events at little cost: AudioSet mAP 0.431 (CNN14), 0.438 (CNN14 16 kHz), 0.439 "
+        good_at="sound events at little cost: AudioSet mAP 0.431 (CNN14), 0.438 (CNN14 16 kHz), 0.439 "
         "(Wavegram-Logmel-CNN14)",
         containers=(("`.pth` with `model`", "test_a_published_file_opens_with_the_front_end_that_its_window_says"),),
         proved_against="qiuqiangkong/audioset_tagging_cnn d2f4b8c: its CNN6, CNN10, CNN14, Wavegram-CNN14 and "

@@ -136,7 +136,7 @@ FAMILY = Family(
         hub=(),
         licence_code="ours",
         licence_weights="no weights are published; one's own",
-        good_at="Sounds of a corpus without labels, after pre-training on it",
+        good_at="sounds of a corpus without labels, after pre-training on it",
         containers=(
             ("our own folder (`python -m training.pretraining`)", "test_our_own_families_open_from_their_folders"),
         ),

@@ -191,7 +191,7 @@ FAMILY = Family(
         hub=(),
         licence_code="Apache-2.0",
         licence_weights="not stated beside the checkpoints (the code is Apache-2.0)",
-        good_at="Sound events from the samples: AudioSet mAP 0.394",
+        good_at="sound events from the samples: AudioSet mAP 0.394",
         containers=(
             ("`.index` and `.data-*`, written by TensorFlow", "test_a_tensorflow_checkpoint_opens_without_tensorflow"),
         ),
