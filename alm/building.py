@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,27 @@ from alm.processing import AlmFeatureExtractor, AlmProcessor
 
 
 def load_tokenizer(llm: str | Path) -> PreTrainedTokenizerBase:
-    """The language model's tokenizer; reading it takes half a second, so it is read once."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(llm)
+    """The language model's tokenizer; reading it takes half a second, so it is read once.
+
+    Raises:
+        WeightsError: there is none, or it cannot be read.
+    """
+    with _reading(llm):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(llm)
     return tokenizer
+
+
+@contextmanager
+def _reading(llm: str | Path) -> Iterator[None]:
+    """What transformers says of a name that nobody has, or of a damaged file, as an error of ours."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"{llm}: no language model that can be read ({why}); name a folder as transformers saves it, or a "
+            "repository of the hub"
+        ) from error
 
 
 def build_config(
@@ -43,7 +62,8 @@ def build_config(
     named = {
         n: {**e, "config": encoder_config(preset, n, e, encoder_folders[n])} for n, e in values.pop("encoders").items()
     }
-    text = AutoConfig.from_pretrained(llm)
+    with _reading(llm):
+        text = AutoConfig.from_pretrained(llm)
     audio_id = tokenizer.convert_tokens_to_ids(preset.audio_token)
     if audio_id is None or audio_id == tokenizer.unk_token_id or audio_id >= text.vocab_size:
         raise WeightsError(
@@ -90,7 +110,11 @@ def build_model(
     """
     with torch.device("meta"):
         model = AlmForConditionalGeneration(config)
-    base = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype, quantization_config=quantisation)
+    with _reading(llm):
+        # Never a pickle: `use_safetensors` refuses a folder that has nothing else.
+        base = AutoModelForCausalLM.from_pretrained(
+            llm, dtype=dtype, quantization_config=quantisation, use_safetensors=True
+        )
     model.model.language_model, model.lm_head = base.model, base.lm_head
     model.model.hearing, model.model.fusion = AudioHearing(config), FusedDecoder(config)
     for name, settings in config.encoder_configs.items():

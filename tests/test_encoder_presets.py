@@ -27,6 +27,7 @@ from alm.errors import ConfigError, PresetError, WeightsError
 from alm.presets import load_preset
 from alm.testing import two_tone_scene
 from tests.test_encoder_beats import official
+from tests.test_encoder_sources import Hub
 from training import paper
 from training.config import RunConfig, load_config
 from training.export import write_adapter
@@ -281,10 +282,32 @@ def test_a_run_without_all_its_parts_says_which(place: Path, no_shipped_weights:
         find_base(replace(whole, base=replace(whole.base, llm="", encoders={"whisper": str(place / "whisper")})))
     with pytest.raises(ConfigError, match="gone, which is not here"):
         find_base(replace(whole, base=replace(whole.base, encoders={"beats": str(place / "gone")})))
+    named = {**whole.base.encoders, "beats": "hub:some/beats:a.pt"}
+    of_hub = find_base(replace(whole, base=replace(whole.base, llm="hub:some/llm", encoders=named)))
+    assert (of_hub.llm, of_hub.encoders["beats"]) == ("some/llm", "some/beats:a.pt"), "fetched when it is opened"
     with pytest.raises(ConfigError, match=r"'tiny' has no weights of the encoder 'beats'.*base\.encoders\.beats"):
         find_base(a_run(place, preset="tiny", base={}, model=load_preset(str(place / "mine")).model))
     with pytest.raises(ConfigError, match="comes without a transcriber"):
         _ = base.transcriber
+
+
+def test_a_repository_is_fetched_when_a_run_opens_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, whole = Hub(tmp_path, monkeypatch), a_run(place)
+    (hub.there / "BEATs_toy.pt").write_bytes((place / "BEATs_toy.pt").read_bytes())
+    named = {**whole.base.encoders, "beats": "hub:owner/name"}
+    run = replace(whole, base=replace(whole.base, encoders=named))
+    assert encoder_checkpoint(run, "beats") is None and not hub.fetched, "on paper nothing is fetched"
+    assert beats_of(run) == beats_of(whole) and hub.fetched == ["BEATs_toy.pt"]
+    assert encoder_checkpoint(run, "beats") == "owner/name"
+
+
+def test_a_language_model_that_cannot_be_read_is_named(place: Path, tmp_path: Path) -> None:
+    llm = tmp_path / "empty"
+    llm.mkdir()
+    with pytest.raises(WeightsError, match=r"empty: no language model that can be read .*; name a folder"):
+        alm.load(str(place / "mine"), parts={**parts(place), "language_model": llm})
 
 
 def test_parts_on_the_command_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,9 +316,10 @@ class BaseConfig:
     """Frozen parts other than the preset's; what is left empty is the preset's."""
 
     llm: str = ""
-    """Folder of the language model and its tokenizer, as transformers saves them."""
+    """Language model and its tokenizer: a folder, as transformers saves it, or a repository as `hub:OWNER/NAME`."""
     encoders: Mapping[str, str] = field(default_factory=dict)
-    """Of each encoder of `model.encoders`, by its name: a folder as `alm weights` writes it, or its authors' file."""
+    """Of each encoder of `model.encoders`, by its name: a folder as `alm weights` writes it, its authors' file, or a
+    repository of the hub, as `hub:OWNER/NAME` or `hub:OWNER/NAME:FILE`."""
     text_config: Mapping[str, Any] = field(default_factory=dict)
     """Architecture of the language model (`config.json` of transformers), for `--dry-run` without its folder."""
     shapes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import OWN_WEIGHTS, Preset, load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 from training.config import RunConfig
+from training.places import HUB, is_missing, source_of
 from training.sounds import read_classes
 
 
@@ -26,10 +27,10 @@ from training.sounds import read_classes
 class Base:
     """The frozen parts, and what the preset says about them."""
 
-    llm: Path
-    """Folder of the language model."""
-    encoders: dict[str, Path]
-    """Checkpoint of each encoder: a folder or a file."""
+    llm: str | Path
+    """Language model: a folder, or a repository of the hub."""
+    encoders: dict[str, str | Path]
+    """Checkpoint of each encoder: a folder, a file, or a repository of the hub."""
     weights: str
     """The preset's set of weights, which the transcriber is from."""
     system: str
@@ -57,18 +58,18 @@ def find_base(config: RunConfig) -> Base:
         ConfigError: what it names is not there, or a preset without weights is left with gaps.
     """
     preset, own = load_preset(config.preset), config.base
-    gone = [f for f in own.encoders.values() if not Path(f).exists()]
-    if missing := [*([own.llm] if own.llm and not Path(own.llm).is_dir() else []), *gone]:
+    gone = [n for n in (own.llm or ".", *own.encoders.values()) if is_missing(n, fetching=True)]
+    if missing := [*([own.llm] if Path(own.llm).is_file() else []), *gone]:
         raise ConfigError(
-            f"base names {missing[0]}, which is not here; put the weights there, or see what the run would "
-            "take with --dry-run --gpu h100"
+            f"base names {missing[0]}, which is not here; put the weights there, name a repository of the hub as "
+            f"{HUB}OWNER/NAME, or see what the run would take with --dry-run --gpu h100"
         )
-    llm, places = Path(own.llm), {n: Path(f) for n, f in own.encoders.items()}
+    llm, places = source_of(own.llm), {n: source_of(f) for n, f in own.encoders.items()}
     gaps = [n for n in wanted_encoders(config) if n not in places]
     if gaps or not own.llm:
         _check_gaps(preset, own.llm, gaps)
         found = weights.ensure(preset.weights)
-        llm, places = Path(own.llm or found.llm), {**{n: getattr(found, n) for n in gaps}, **places}
+        llm, places = llm if own.llm else found.llm, {**{n: getattr(found, n) for n in gaps}, **places}
     return Base(llm, places, preset.weights, own.system or preset.system, own.audio_token or preset.audio_token)
 
 
@@ -90,10 +91,10 @@ def _check_gaps(preset: Preset, llm: str, gaps: list[str]) -> None:
         )
 
 
-def encoder_checkpoint(config: RunConfig, name: str) -> Path | None:
+def encoder_checkpoint(config: RunConfig, name: str) -> str | Path | None:
     """Where an encoder of a run is, if it is on this machine: the place that `base` names, or the preset's."""
     if named := config.base.encoders.get(name):
-        return Path(named) if Path(named).exists() else None
+        return None if is_missing(named, fetching=False) else source_of(named)
     kind = load_preset(config.preset).weights
     return None if kind == OWN_WEIGHTS or name not in SHIPPED else getattr(weights.ensure(kind), name)
 

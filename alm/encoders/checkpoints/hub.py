@@ -17,6 +17,12 @@ def is_on_the_hub(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None
 
 
+def in_cache(source: str) -> bool:
+    """Whether the weights of a repository are on this machine already; nothing is asked of the hub."""
+    match = _SOURCE.fullmatch(source)
+    return match is not None and _cached(match["repository"], match["file"])[0] is not None
+
+
 def from_hub(source: str) -> tuple[Path, list[str]]:
     """Where a repository lies on this machine, and which of its files are the weights.
 
