@@ -3,16 +3,19 @@
 Weights are random (speed and memory do not depend on them) and so is the sound, which is made window by window. Every
 family, size and length runs in a process of its own: front end and encoder are timed after one window to warm up, and
 the peak is that of the process, Python and torch included. A length that would take longer than `--most-minutes` is
-stopped there, and the page says how much of it was heard. Stopped at any moment, the same command goes on: what is
-measured lies beside the page, and is taken up again by the same settings alone.
+stopped there, and the page says how much of it was heard. Stopped at any moment, by `--minutes` too, the same command
+goes on: what is measured lies beside the page, and is taken up again by the same settings alone. Every family's first
+size is measured before the second of any.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,17 +118,31 @@ def wanted(names: Sequence[str], largest_million: float) -> tuple[list[tuple[str
     return chosen, skipped
 
 
+def first_sizes_first(chosen: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One size of every family before the second of any."""
+    seen = Counter[str]()
+    rounds = []
+    for name, size in chosen:
+        rounds.append((seen[name], name, size))
+        seen[name] += 1
+    return [(name, size) for _, name, size in sorted(rounds, key=lambda r: r[0])]
+
+
 def measured(
-    chosen: Sequence[tuple[str, str]], lengths: Sequence[float], options: Sequence[str], kept: Path
+    chosen: Sequence[tuple[str, str]], lengths: Sequence[float], options: Sequence[str], kept: Path, ends: float
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """All of them, each in its own process, and those that failed; `kept` has what is measured already."""
+    """All of them, each in its own process, and those that failed; `kept` has what is measured already.
+
+    Args:
+        ends: nothing is begun after this time of `time.monotonic`.
+    """
     settings = " ".join(options)
     before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     known = before.get("results", []) if before.get("settings") == settings else []
     found, failed = {(r["family"], r["size"], r["wanted"]): r for r in known}, []
-    for name, size in chosen:
+    for name, size in first_sizes_first(chosen):
         for seconds in lengths:
-            if (name, size, seconds) in found:
+            if (name, size, seconds) in found or time.monotonic() > ends:
                 continue
             command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -145,6 +162,7 @@ def main(
     most_minutes: Annotated[float, typer.Option(help="Of one length.")] = 20.0,
     largest_million: Annotated[float, typer.Option(help="Larger encoders are left out, and named.")] = 700.0,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/encoder-cost.md"),
+    minutes: Annotated[float, typer.Option(help="Stop then and write the page; the same command goes on.")] = math.inf,
     one: Annotated[str, typer.Option(help="FAMILY SIZE SECONDS: only this, as JSON on standard output.")] = "",
 ) -> None:
     """Measure every encoder."""
@@ -154,16 +172,20 @@ def main(
         return
     chosen, skipped = wanted(family or [], largest_million)
     options = [f"--threads={threads}", f"--most-minutes={most_minutes:g}"]
-    results, failed = measured(chosen, length or LENGTHS_SECONDS, options, out.with_suffix(".json"))
+    ends = time.monotonic() + minutes * 60
+    results, failed = measured(chosen, length or LENGTHS_SECONDS, options, out.with_suffix(".json"), ends)
     page = table(results) if results else "Nothing was measured."
     notes = [f"Left out, larger than {largest_million:g} M parameters: {', '.join(skipped)}."] if skipped else []
+    there = {(r["family"], r["size"]) for r in results}
+    if waiting := [f"{name} {size}" for name, size in chosen if (name, size) not in there]:
+        notes.append(f"Not measured yet; the same command goes on with them: {', '.join(waiting)}.")
     notes += [f"Failed: {', '.join(failed)}."] if failed else []
     said = f"python -m bench.encoders --threads {threads} --most-minutes {most_minutes:g}"
     about = (
         f"# What the encoders cost\n\nPublished sizes with random weights on noise, in windows of at most "
-        f"{WINDOW_SECONDS:g} s,\n{threads} threads, float32; one run. RTF is seconds of work a second of sound, tokens "
-        "are features\nmade a second of work, the peak is that of the whole process. The exponent is the slope of log "
-        "time\nover log length.\n"
+        f"{WINDOW_SECONDS:g} s,\n{threads} threads, float32, one after the other. RTF is seconds of work a second of "
+        "sound, tokens are\nfeatures made a second of work, the peak is that of the whole process. The exponent is the "
+        "slope of log\ntime over log length.\n"
     )
     out.write_text("\n".join([about, f"```\n{said}\n```", "", page, "", *notes, ""]), encoding="utf-8")
     sys.stdout.write(page + "\n")
