@@ -160,7 +160,7 @@ def main(
     length: Annotated[list[float] | None, typer.Option(help="Seconds of sound; 10, 60 and 1800 if none.")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     most_minutes: Annotated[float, typer.Option(help="Of one length.")] = 20.0,
-    largest_million: Annotated[float, typer.Option(help="Larger encoders are left out, and named.")] = 700.0,
+    largest_million: Annotated[float, typer.Option(help="Larger encoders are left out, and named.")] = 2000.0,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/encoder-cost.md"),
     minutes: Annotated[float, typer.Option(help="Stop then and write the page; the same command goes on.")] = math.inf,
     one: Annotated[str, typer.Option(help="FAMILY SIZE SECONDS: only this, as JSON on standard output.")] = "",
