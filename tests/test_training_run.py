@@ -168,7 +168,7 @@ def test_rows_without_features_are_told(finished: tuple[RunConfig, Path]) -> Non
     config, folder = finished
     empty = replace(config.data, cache=str(folder / "none"))
     run = Run(replace(config, data=empty, stages=config.stages[1:2]), folder / "empty", lambda text: None)
-    with pytest.raises(ConfigError, match="training features"):
+    with pytest.raises(ConfigError, match="`--prepare` makes these first"):
         start_from(run, folder / "adapter")
     assert not (folder / "empty").exists()
 
@@ -179,7 +179,7 @@ def test_one_command_prepares_and_trains(tmp_path: Path) -> None:
     bare = replace(config.stages[1], evidence=replace(config.stages[1].evidence, tags=0.0, asked=0.0))
     (tmp_path / "own.json").write_text(json.dumps(replace(config, stages=(bare,)).to_dict()))
     without = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--out", str(tmp_path / "without")])
-    assert isinstance(without.exception, ConfigError) and "training features" in str(without.exception), "control"
+    assert isinstance(without.exception, ConfigError) and "`--prepare` makes these first" in str(without.exception), "control"
     done = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--prepare"])
     assert done.exit_code == 0, done.output
     assert "12 cached, 0 were there" in done.output and "stage answer done" in done.output
