@@ -179,7 +179,8 @@ def test_one_command_prepares_and_trains(tmp_path: Path) -> None:
     bare = replace(config.stages[1], evidence=replace(config.stages[1].evidence, tags=0.0, asked=0.0))
     (tmp_path / "own.json").write_text(json.dumps(replace(config, stages=(bare,)).to_dict()))
     without = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--out", str(tmp_path / "without")])
-    assert isinstance(without.exception, ConfigError) and "`--prepare` makes these first" in str(without.exception), "control"
+    assert isinstance(without.exception, ConfigError), "control"
+    assert "`--prepare` makes these first" in str(without.exception)
     done = CliRunner().invoke(app, [str(tmp_path / "own.json"), "--prepare"])
     assert done.exit_code == 0, done.output
     assert "12 cached, 0 were there" in done.output and "stage answer done" in done.output
