@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from alm import encoders
 from alm.configuration import AlmConfig, EncoderConfig
 from alm.encoders.base import load_exactly
-from alm.errors import ConfigError, WeightsError
+from alm.errors import ConfigError, WeightsError, first_line
 from alm.fusion import FusedDecoder
 from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import Preset
@@ -38,10 +38,9 @@ def _reading(llm: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
-            f"{llm}: no language model that can be read ({why}); name a folder as transformers saves it, or a "
-            "repository of the hub"
+            f"{llm}: no language model that can be read ({first_line(error)}); name a folder as transformers saves it, "
+            "or a repository of the hub"
         ) from error
 
 

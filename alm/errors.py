@@ -37,3 +37,8 @@ class ContextError(ConversationError):
 
 class RecordError(AlmError):
     """A data row is malformed: the message names file, line, field and value."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its kind where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -19,7 +19,7 @@ from alm.modeling import AlmForConditionalGeneration, AudioHearing
 from alm.presets import OWN_WEIGHTS, Preset, load_preset
 from alm.processing import AlmFeatureExtractor, AlmProcessor
 from training.config import RunConfig
-from training.places import HUB, is_missing, source_of
+from training.places import HUB, can_be_had, is_here, source_of
 from training.sounds import read_classes
 
 
@@ -58,8 +58,8 @@ def find_base(config: RunConfig) -> Base:
         ConfigError: what it names is not there, or a preset without weights is left with gaps.
     """
     preset, own = load_preset(config.preset), config.base
-    gone = [n for n in (own.llm or ".", *own.encoders.values()) if is_missing(n, fetching=True)]
-    if missing := [*([own.llm] if Path(own.llm).is_file() else []), *gone]:
+    gone = [n for n in (own.llm, *own.encoders.values()) if n and not can_be_had(n)]
+    if missing := [*([own.llm] if Path(own.llm).is_file() else []), *gone]:  # a language model is a folder
         raise ConfigError(
             f"base names {missing[0]}, which is not here; put the weights there, name a repository of the hub as "
             f"{HUB}OWNER/NAME, or see what the run would take with --dry-run --gpu h100"
@@ -94,7 +94,7 @@ def _check_gaps(preset: Preset, llm: str, gaps: list[str]) -> None:
 def encoder_checkpoint(config: RunConfig, name: str) -> str | Path | None:
     """Where an encoder of a run is, if it is on this machine: the place that `base` names, or the preset's."""
     if named := config.base.encoders.get(name):
-        return None if is_missing(named, fetching=False) else source_of(named)
+        return source_of(named) if is_here(named) else None
     kind = load_preset(config.preset).weights
     return None if kind == OWN_WEIGHTS or name not in SHIPPED else getattr(weights.ensure(kind), name)
 

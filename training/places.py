@@ -16,8 +16,11 @@ def source_of(named: str) -> str | Path:
     return named.removeprefix(HUB) if named.startswith(HUB) else Path(named)
 
 
-def is_missing(named: str, *, fetching: bool) -> bool:
-    """Whether it is not on this machine; with `fetching`, a repository of the hub counts as being there."""
-    if named.startswith(HUB):
-        return not fetching and not in_cache(named.removeprefix(HUB))
-    return not Path(named).exists()
+def is_here(named: str) -> bool:
+    """Whether it opens without a connection."""
+    return in_cache(named.removeprefix(HUB)) if named.startswith(HUB) else Path(named).exists()
+
+
+def can_be_had(named: str) -> bool:
+    """Whether it is here or may be fetched."""
+    return named.startswith(HUB) or Path(named).exists()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from alm.aligner import Heard
-from alm.errors import AlmError, ConfigError
+from alm.errors import AlmError, ConfigError, first_line
 
 T = TypeVar("T")
 Shards = Literal["", "fsdp", "zero3"]
@@ -143,7 +143,7 @@ def _naming() -> Iterator[None]:
     except RuntimeError as error:
         raise ProcessError(
             "another process of this run has ended or does not answer; what was saved is whole: start all of them "
-            f"again with --resume ({str(error).splitlines()[0]})"
+            f"again with --resume ({first_line(error)})"
         ) from error
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alm.encoders.base import check_exactly
-from alm.errors import ConfigError, WeightsError
+from alm.errors import ConfigError, WeightsError, first_line
 
 MOST_LAYERS = 512
 """Of one encoder; the deepest published one has 48."""
@@ -41,8 +41,9 @@ def check_fit(
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{source}: its configuration makes no encoder ({what}); fetch it anew") from error
+        raise WeightsError(
+            f"{source}: its configuration makes no encoder ({first_line(error)}); fetch it anew"
+        ) from error
     check_exactly(module, tensors, source)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from alm.errors import ConfigError, RecordError
+from alm.errors import ConfigError, RecordError, first_line
 
 #: A record's number, counted from 1 in the unit of its file, and its fields.
 Record = tuple[int, dict[str, Any]]
@@ -103,7 +103,7 @@ def parquet_records(path: Path) -> Iterator[Record]:
                     number += 1
                     yield number, fields
     except (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)[:200]
         raise RecordError(f"{path.name} after row {number}: no readable Parquet ({reason}); write it again") from None
 
 

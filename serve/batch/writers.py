@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from alm.errors import ConfigError
+from alm.errors import ConfigError, first_line
 from serve.batch.journal import replaced
 from serve.batch.readers import pyarrow_modules
 from serve.batch.rows import ADDED_FIELDS, Line
@@ -120,7 +120,7 @@ def _write_parquet(path: Path, source: Source, names: list[str], added: list[str
             while chunk := list(islice(rows, _PARQUET_ROWS)):
                 writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
     except arrow.ArrowException as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise ConfigError(
             f"{path.name.removesuffix('.tmp')}: cannot be written as Parquet ({reason}); the answers are kept beside "
             "it: give a new OUT.csv and --merge this one"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alm.encoders.checkpoints.choosing import USUAL, weights_among
 from alm.encoders.checkpoints.tables import NAMES, shards
-from alm.errors import WeightsError
+from alm.errors import WeightsError, first_line
 
 _SOURCE = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<file>.+))?")
 
@@ -43,7 +43,7 @@ def from_hub(source: str) -> tuple[Path, list[str]]:
     except Exception as error:  # errors of a broken connection are those of a library under the hub's
         if root:
             return root, wanted
-        raise _not_given(repository, f"{_first_line(error)}; in the cache: {why}") from error
+        raise _not_given(repository, f"{first_line(error)}; in the cache: {why}") from error
     wanted = _chosen(names, repository, file)
     return _fetched(repository, names, wanted), wanted
 
@@ -60,7 +60,7 @@ def _cached(repository: str, file: str | None) -> tuple[Path | None, list[str], 
         missing = [shard for shard in shards(root / index) if shard not in names] if index else []
         return (None, [], f"{missing[0]} is missing") if missing else (root, wanted, "")
     except (WeightsError, OSError, ValueError) as error:
-        return None, [], _first_line(error)
+        return None, [], first_line(error)
 
 
 def _listed(repository: str) -> list[str]:
@@ -88,7 +88,7 @@ def _fetched(repository: str, names: list[str], wanted: list[str]) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=[_literal(name) for name in (*wanted, *tables)]))
     except Exception as error:  # as above
-        raise _not_given(repository, _first_line(error)) from error
+        raise _not_given(repository, first_line(error)) from error
 
 
 def _literal(name: str) -> str:
@@ -101,7 +101,3 @@ def _not_given(repository: str, why: str) -> WeightsError:
         f"{repository}: neither a file here nor something that the hub gives out ({why}); fetch it by other means and "
         "name the file"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
