@@ -28,6 +28,7 @@ from alm.audio import windows
 from alm.configuration import AlmConfig
 from alm.modeling import AlmForConditionalGeneration
 from training.config import LoraSettings
+from training.features import as_inputs
 from training.groups import add_lora, set_trainable
 
 AUDIO_ID = 3
@@ -37,6 +38,7 @@ PADDED_SECONDS = 30.0
 """What the three classes hear at least, whatever the recording's length."""
 TOKENS_A_SECOND = 25
 """Of Qwen2-Audio and Audio Flamingo 3, and of the two ways into the decoder that are compared at equal counts."""
+FROM_FEATURES = "ours, from features"
 LORA = LoraSettings(rank=32, alpha=64, dropout=0.0)
 
 
@@ -154,11 +156,22 @@ def _theirs(kind: Any, config: Any, shape: Shape, seconds: float, learns: str, m
     return System(model, loss, count)
 
 
-def ours(shape: Shape, seconds: float, learns: str) -> System:
-    """As `tiny` is made: windows of 10 s, 20 tokens each, which enter after a quarter of the layers."""
+def ours(shape: Shape, seconds: float, learns: str, from_features: bool = False) -> System:
+    """As `tiny` is made: windows of 10 s, 20 tokens each, which enter after a quarter of the layers.
+
+    Args:
+        from_features: the step begins at the encoder's features, which are made before.
+    """
     aligner = {"num_queries": 20, "hidden_size": 384, "num_layers": 2, "num_heads": 6}
     fusion = {"scheme": "delayed", "start_layer": shape.text_layers // 4}
-    return _own(shape, seconds, learns, aligner, fusion, 10.0, 1.0)
+    return _own(shape, seconds, learns, aligner, fusion, 10.0, 1.0, from_features)
+
+
+def ours_from_features(shape: Shape, seconds: float, learns: str) -> System:
+    """The same, from what its frozen encoder gave before: `alm train` keeps that in a cache."""
+    if learns != "light":
+        raise ValueError("features can be kept of frozen encoders alone")
+    return ours(shape, seconds, learns, from_features=True)
 
 
 def equal_counts(scheme: str) -> Callable[[Shape, float, str], System]:
@@ -173,7 +186,7 @@ def equal_counts(scheme: str) -> Callable[[Shape, float, str], System]:
 
 def _own(
     shape: Shape, seconds: float, learns: str, aligner: dict[str, Any], fusion: dict[str, Any], longest: float,
-    overlap: float,
+    overlap: float, from_features: bool = False,
 ) -> System:  # fmt: skip
     ear = {
         "dim": shape.ear_dim, "num_layers": shape.ear_layers, "num_heads": shape.ear_heads,
@@ -190,6 +203,9 @@ def _own(
     set_trainable(model, ["aligner", "entry", "lora"] if learns == "light" else ["aligner", "entry", "llm", "encoder"])
     spans = windows(seconds, longest, overlap) * shape.batch
     inputs = _heard(spans, max(end - start for start, end in spans))
+    if from_features:
+        with torch.no_grad():
+            inputs = as_inputs(model.model.hearing.encode(inputs))
     count = len(spans) // shape.batch * settings.tokens_per_window
     ids, labels = words(shape, count)
     inputs["audio_windows"] = torch.full((shape.batch,), len(spans) // shape.batch)
@@ -211,6 +227,7 @@ def _heard(spans: list[tuple[float, float]], longest: float) -> dict[str, Tensor
 SYSTEMS: Mapping[str, Callable[[Shape, float, str], System]] = MappingProxyType(
     {
         "ours": ours,
+        FROM_FEATURES: ours_from_features,
         "Qwen2-Audio": qwen2_audio,
         "Audio Flamingo 3": audio_flamingo_3,
         "Voxtral": voxtral,
@@ -222,3 +239,5 @@ LEARNS = {
     "light": "projector or aligner, and LoRA (rank 32 on queries, keys, values, outputs of the layers that meet audio)",
     "all": "everything: encoder, projector or aligner, language model",
 }
+CASES = tuple((what, name) for what in LEARNS for name in SYSTEMS if what == "light" or name != FROM_FEATURES)
+"""What learns, and in which system: features are kept of frozen encoders alone."""

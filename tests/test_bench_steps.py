@@ -7,16 +7,18 @@ import multiprocessing
 import pytest
 import torch
 
-from bench.step_models import AUDIO_ID, LEARNS, SYSTEMS, Shape, words
+from bench.step_models import AUDIO_ID, CASES, FROM_FEATURES, LEARNS, SYSTEMS, Shape, words
 from bench.steps import SECONDS, WIDE, measure, page, share, verdict
 
 SMALL = Shape(32, 4, 2, 48, 64, 32, 1, 2, 1, 12, 4)
-TOKENS = {"ours": 20, "Qwen2-Audio": 250, "Audio Flamingo 3": 250, "Voxtral": 375, "prefix": 250, "keys_values": 250}
+TOKENS = {
+    "ours": 20, FROM_FEATURES: 20, "Qwen2-Audio": 250, "Audio Flamingo 3": 250, "Voxtral": 375, "prefix": 250,
+    "keys_values": 250,
+}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learns", LEARNS)
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(("learns", "name"), CASES)
 def test_every_model_takes_a_step_in_all_that_learns(name: str, learns: str) -> None:
     torch.manual_seed(0)
     system = SYSTEMS[name](SMALL, 10.0, learns)
@@ -36,6 +38,17 @@ def test_prefix_and_keys_values_have_one_size() -> None:
     both = [SYSTEMS[n](SMALL, 10.0, "all") for n in ("prefix", "keys_values")]
     assert both[0].tokens == both[1].tokens
     assert len({sum(p.numel() for p in s.learning()) for s in both}) == 1
+
+
+@pytest.mark.slow
+def test_from_features_the_loss_is_the_same_and_no_encoder_is_run() -> None:
+    made = []
+    for name in ("ours", FROM_FEATURES):
+        torch.manual_seed(0)
+        made.append(SYSTEMS[name](SMALL, 10.0, "light"))
+    whole, kept = made
+    torch.nn.init.constant_(next(kept.model.model.hearing.encoders.parameters()), torch.nan)  # type: ignore[union-attr, operator]
+    assert torch.allclose(whole.loss(), kept.loss())
 
 
 def test_the_text_is_the_same_whatever_the_audio_takes() -> None:
