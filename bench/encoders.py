@@ -4,8 +4,8 @@ Weights are random (speed and memory do not depend on them) and so is the sound,
 family, size and length runs in a process of its own: front end and encoder are timed after one window to warm up, and
 the peak is that of the process, Python and torch included. A length that would take longer than `--most-minutes` is
 stopped there, and the page says how much of it was heard. Stopped at any moment, by `--minutes` too, the same command
-goes on: what is measured lies beside the page, and is taken up again by the same settings alone. Every family's first
-size is measured before the second of any.
+goes on: what is measured lies beside the page, and is taken up again by as many threads alone; with a larger
+`--most-minutes` what was stopped is measured anew. Every family's first size is measured before the second of any.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,11 @@ def _cell(row: dict[str, Any] | None) -> str:
         return "not run"
     share, pace = row["seconds"] / row["heard"], row["tokens"] / row["seconds"]
     figures = f"{share:.3f}, {pace:.0f}, {row['peak_mebibytes']:.0f} MiB"
-    return figures if row["heard"] >= row["wanted"] - 1e-6 else f"{figures} (stopped after {row['heard']:.0f} s)"
+    return figures if _whole(row) else f"{figures} (stopped after {row['heard']:.0f} s)"
+
+
+def _whole(row: dict[str, Any]) -> bool:
+    return bool(row["heard"] >= row["wanted"] - 1e-6)
 
 
 def wanted(names: Sequence[str], largest_million: float) -> tuple[list[tuple[str, str]], list[str]]:
@@ -128,29 +133,45 @@ def first_sizes_first(chosen: Sequence[tuple[str, str]]) -> list[tuple[str, str]
     return [(name, size) for _, name, size in sorted(rounds, key=lambda r: r[0])]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How everything is measured."""
+
+    threads: int
+    most_minutes: float
+
+    def one(self, name: str, size: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        """One family, size and length, in a process of its own."""
+        options = [f"--threads={self.threads}", f"--most-minutes={self.most_minutes:g}"]
+        command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True)
+
+    def suits(self, row: dict[str, Any] | None) -> bool:
+        """Whether there is such a measurement, and hearing on for as long as is allowed now would add nothing."""
+        return row is not None and (_whole(row) or row["seconds"] >= self.most_minutes * 60)
+
+
 def measured(
-    chosen: Sequence[tuple[str, str]], lengths: Sequence[float], options: Sequence[str], kept: Path, ends: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """All of them, each in its own process, and those that failed; `kept` has what is measured already.
+    chosen: Sequence[tuple[str, str]], lengths: Sequence[float], settings: Settings, kept: Path, ends: float
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], str]]:
+    """All of them, and what was said of those that failed; `kept` has what is measured already.
 
     Args:
         ends: nothing is begun after this time of `time.monotonic`.
     """
-    settings = " ".join(options)
     before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    known = before.get("results", []) if before.get("settings") == settings else []
-    found, failed = {(r["family"], r["size"], r["wanted"]): r for r in known}, []
+    known = before.get("results", []) if before.get("threads") == settings.threads else []
+    found, failed = {(r["family"], r["size"], r["wanted"]): r for r in known}, {}
     for name, size in first_sizes_first(chosen):
         for seconds in lengths:
-            if (name, size, seconds) in found or time.monotonic() > ends:
+            if settings.suits(found.get((name, size, seconds))) or time.monotonic() > ends:
                 continue
-            command = [sys.executable, "-m", "bench.encoders", *options, f"--one={name} {size} {seconds}"]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            done = settings.one(name, size, seconds)
             if done.returncode:
-                failed.append(f"{name} {size} at {_length(seconds)} (exit {done.returncode})")
+                failed[name, size] = f"{name} {size} at {_length(seconds)} (exit {done.returncode})"
                 continue
             row = found[name, size, seconds] = json.loads(done.stdout.splitlines()[-1])
-            write_json(kept, {"settings": settings, "results": list(found.values())})
+            write_json(kept, {"threads": settings.threads, "results": list(found.values())})
             sys.stderr.write(f"{name} {size} {_length(seconds)}: {row['seconds']:.1f} s\n")
     return [found[n, z, s] for n, z in chosen for s in lengths if (n, z, s) in found], failed
 
@@ -171,15 +192,14 @@ def main(
         sys.stdout.write("\n" + json.dumps(measure(name, size, float(seconds), threads, most_minutes * 60)))
         return
     chosen, skipped = wanted(family or [], largest_million)
-    options = [f"--threads={threads}", f"--most-minutes={most_minutes:g}"]
-    ends = time.monotonic() + minutes * 60
-    results, failed = measured(chosen, length or LENGTHS_SECONDS, options, out.with_suffix(".json"), ends)
+    settings, ends = Settings(threads, most_minutes), time.monotonic() + minutes * 60
+    results, failed = measured(chosen, length or LENGTHS_SECONDS, settings, out.with_suffix(".json"), ends)
     page = table(results) if results else "Nothing was measured."
     notes = [f"Left out, larger than {largest_million:g} M parameters: {', '.join(skipped)}."] if skipped else []
-    there = {(r["family"], r["size"]) for r in results}
+    there = {(r["family"], r["size"]) for r in results} | {*failed}
     if waiting := [f"{name} {size}" for name, size in chosen if (name, size) not in there]:
         notes.append(f"Not measured yet; the same command goes on with them: {', '.join(waiting)}.")
-    notes += [f"Failed: {', '.join(failed)}."] if failed else []
+    notes += [f"Failed: {', '.join(failed.values())}."] if failed else []
     said = f"python -m bench.encoders --threads {threads} --most-minutes {most_minutes:g}"
     about = (
         f"# What the encoders cost\n\nPublished sizes with random weights on noise, in windows of at most "
