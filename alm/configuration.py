@@ -202,6 +202,8 @@ class AlmConfig(PreTrainedConfig):
         been trained so.
     lora_on_text_only (`bool`):
         Whether LoRA stays on when a conversation holds no recording.
+    tie_word_embeddings (`bool`):
+        Whether the language model's head is its embedding; as its own configuration says, whatever is given here.
     """
 
     model_type = "alm"
@@ -222,7 +224,7 @@ class AlmConfig(PreTrainedConfig):
     tag_words: dict[str, list[str]] | None = None
     tell_likeliest: bool = False
     lora_on_text_only: bool = False
-    tie_word_embeddings: bool = True
+    tie_word_embeddings: bool = False
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -231,6 +233,7 @@ class AlmConfig(PreTrainedConfig):
             self.text_config = CONFIG_MAPPING[kind](**{**self.text_config, "model_type": kind})
         elif self.text_config is None:
             self.text_config = CONFIG_MAPPING["llama"]()
+        self.tie_word_embeddings = bool(self.text_config.tie_word_embeddings)  # type: ignore[union-attr]
         self.tag_labels = list(self.tag_labels or [])
         self.tag_words = {label: list(words) for label, words in (self.tag_words or {}).items()}
         self.encoders = {n: _jsonable(from_dict(EncoderConfig, e)) for n, e in (self.encoders or {}).items()}

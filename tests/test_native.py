@@ -9,9 +9,11 @@ import pytest
 import tiny_model
 import torch
 from peft import LoraConfig
+from safetensors import safe_open
 from transformers import AutoModelForMultimodalLM, AutoProcessor, Trainer, TrainingArguments, pipeline
 
 import alm.auto  # noqa: F401
+from alm.configuration import AlmConfig
 from alm.testing import noise, tone
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=r".*language_model\.layers\.\d+\.self_attn\.[qv]_proj")
@@ -35,6 +37,23 @@ def test_pipeline_answers(saved: Path) -> None:
     talk = pipeline("any-to-any", model=str(saved), processor=str(saved))
     out = talk(text=messages(tone(), "What?"), max_new_tokens=4, return_full_text=False)
     assert isinstance(out[0]["generated_text"], str)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_of_its_own_is_kept_and_one_that_is_the_embedding_is_not_kept_twice(tied: bool, tmp_path: Path) -> None:
+    """As the language model's configuration says: small models mostly have one matrix for both, those of 7B two."""
+    settings = tiny_model.config()
+    text = {**settings.to_dict()["text_config"], "tie_word_embeddings": tied}
+    model = tiny_model.model(AlmConfig(**{**settings.to_dict(), "text_config": text, "tie_word_embeddings": not tied}))
+    assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
+    model.save_pretrained(tmp_path)
+    again, said = AutoModelForMultimodalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(said.values()), said
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert ("lm_head.weight" in file.keys()) != tied  # noqa: SIM118 - not a mapping
+    ids = torch.arange(5, 25)[None]
+    assert torch.equal(model(input_ids=ids).logits, again(input_ids=ids).logits)
+    assert (again.lm_head.weight is again.get_input_embeddings().weight) == tied
 
 
 def test_trainer_lowers_the_loss_of_the_aligner(saved: Path, tmp_path: Path) -> None:

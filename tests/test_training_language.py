@@ -73,6 +73,24 @@ def test_what_a_later_stage_learns_stays_in_float32() -> None:
     assert all(p.dtype == torch.float32 for n, p in model.named_parameters() if group_of(n) != "llm")
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_frozen_head_is_narrow_but_an_embedding_is_not(tied: bool) -> None:
+    model = small.model(text_config={**small.text_config(), "tie_word_embeddings": tied})
+    ids = torch.arange(5, 13)[None]
+
+    def said() -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+
+    before = said()
+    narrow_frozen(model)
+    assert model.lm_head.weight.dtype == (torch.float32 if tied else torch.bfloat16)
+    assert model.get_input_embeddings().weight.dtype == torch.float32
+    assert torch.equal(said(), before)
+    model.get_input_embeddings().to(torch.bfloat16)  # the control
+    assert not torch.equal(said(), before)
+
+
 def test_the_loss_is_the_models_own(tmp_path: Path) -> None:
     """Reading what a bundle shares once equals the stock forward over every row whole, in loss and in gradient."""
     objective, model = _language(tmp_path, {"tags": 0.0, "transcript": 0.0})

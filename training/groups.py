@@ -153,9 +153,11 @@ def narrow_frozen(model: AlmForConditionalGeneration) -> None:
     """Keep the language model's frozen matrices in bfloat16: what autocast would make of them at every step anyway.
 
     LoRA factors stay in float32 even where they are frozen: a later stage may train them, and small updates are lost in
-    bfloat16.
+    bfloat16. So does a head that is the embedding as well, for what is looked up in it is no product.
     """
-    for name, module in model.model.language_model.named_modules():
+    tied = model.lm_head.weight is model.get_input_embeddings().weight
+    head = [] if tied else [("lm_head", model.lm_head)]
+    for name, module in [*model.model.language_model.named_modules(), *head]:
         if not isinstance(module, nn.Linear) or group_of(name) == "lora":
             continue
         if not module.weight.requires_grad and module.weight.dtype == torch.float32:

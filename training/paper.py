@@ -245,7 +245,9 @@ class Cost:
     operations: float
     """Of a step."""
     weights: float
-    """Bytes of the weights and what AdamW keeps for those that learn."""
+    """Bytes of the weights, of `copies` and of what AdamW keeps for those that learn."""
+    copies: float
+    """Of what autocast makes in bfloat16 of weights that are kept in float32."""
     kept: float
     """Bytes kept for the backward pass, for the whole batch."""
     kept_again: float
@@ -277,10 +279,11 @@ def cost(sizes: Sizes, stage: StageConfig, config: RunConfig) -> Cost:
         state = stage.batch_size * (tokens + audio) * text.hidden_size * SINGLE
         kept_again = state * reached + each + logits
         kept = kept_again if again else each * reached + logits
+        copies += _head_copy(sizes, stage, config)
     matrices = _matrices(sizes, stage, config)
-    weights = _weights(sizes, matrices, learned) + copies
+    weights = _weights(sizes, stage, config, matrices, learned) + copies
     shardable = 0 if "llm" in config.trained(stage) else matrices
-    return Cost(_steps(stage), operations, weights, kept, kept_again, learned, shardable)
+    return Cost(_steps(stage), operations, weights, copies, kept, kept_again, learned, shardable)
 
 
 def _steps(stage: StageConfig) -> int:
@@ -352,10 +355,24 @@ def _matrices(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
     return count * (HALF if config.precision == "bf16" and "llm" not in config.trained(stage) else SINGLE)
 
 
-def _weights(sizes: Sizes, matrices: float, learned: int) -> float:
-    """Bytes of all weights, what is no matrix of the language model's layers in float32, and of what AdamW keeps."""
-    others = sum(sizes.groups.values()) - sizes.layer * int(sizes.text.num_hidden_layers)
-    return matrices + others * SINGLE + learned * LEARNING_BYTES
+def _narrow_head(sizes: Sizes, stage: StageConfig, config: RunConfig) -> bool:
+    """Whether the language model's head is kept in bfloat16: frozen, and not the embedding."""
+    return config.precision == "bf16" and sizes.head > 0 and "llm" not in config.trained(stage)
+
+
+def _head_copy(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
+    """Bytes of the head in bfloat16 that autocast makes where it is kept in float32."""
+    if config.precision != "bf16" or _narrow_head(sizes, stage, config):
+        return 0.0
+    return float(HALF * (sizes.head or sizes.embedding))
+
+
+def _weights(sizes: Sizes, stage: StageConfig, config: RunConfig, matrices: float, learned: int) -> float:
+    """Bytes of all weights, what is no matrix of the language model in float32, and of what AdamW keeps."""
+    others = (sum(sizes.groups.values()) - sizes.layer * int(sizes.text.num_hidden_layers)) * SINGLE
+    if _narrow_head(sizes, stage, config):
+        others -= sizes.head * (SINGLE - HALF)
+    return matrices + others + learned * LEARNING_BYTES
 
 
 def report(config: RunConfig, gpus: str) -> Iterator[str]:

@@ -51,7 +51,6 @@ class AlmForVllm(nn.Module, SupportsMultiModal):
         config: AlmConfig = vllm_config.model_config.hf_config
         check(config)
         self.config, text = config, config.text_config
-        text.tie_word_embeddings = config.tie_word_embeddings  # type: ignore[union-attr]
         marks: Any = self  # the interface's methods, which are not typed here
         with marks._mark_tower_model(vllm_config, "audio"):
             self.hearing = AudioHearing(config)
