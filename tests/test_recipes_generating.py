@@ -82,7 +82,10 @@ def test_a_recipe_writes_open_ended_rows_and_asks_nothing_twice(root: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_budget_and_a_server_that_is_away_stop_a_build_that_then_goes_on(root: Path, tmp_path: Path) -> None:
+def test_a_budget_and_a_server_that_is_away_stop_a_build_that_then_goes_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alm.endpoints.MOST_WAIT_SECONDS", 0.01)
     script = Script()
     with serving(script) as endpoint:
         with pytest.raises(AlmError, match="budget"):
