@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional as F
 from fusion_helpers import AUDIO, FAMILIES, SCHEMES, TOKENS, audio_tokens, left_padded, model, prompt
 from torch import Tensor
+from torch.nn import functional as F
 
 from alm.errors import ConversationError
 from alm.fusion import FusionCache, keys_only
