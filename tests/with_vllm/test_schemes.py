@@ -145,7 +145,7 @@ def test_another_recording_of_the_same_length_is_another_prompt(
 ) -> None:
     vllm, _, _ = delayed
     words = text("Say at length what you hear, what you think it is, and what you would do about it. " * 3)
-    prompts = prepared(vllm.assistant, [asked(audio(r), words) for r in (noise(3.0), tone(3.0))], NEW)
+    prompts = prepared(vllm.assistant, [asked(audio(r), words) for r in (noise(3.0), sweep(3.0))], NEW)
     outputs = [o for p in prompts for o in vllm.answers([p], NEW)]
     assert prompts[0].prompt.ids == prompts[1].prompt.ids
     assert outputs[0].outputs[0].token_ids != outputs[1].outputs[0].token_ids, "control: the audio decides"
