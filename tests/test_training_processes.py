@@ -207,6 +207,15 @@ def test_without_hooks_on_keys_and_values_layers_in_parts_have_no_backward_pass(
     assert failed.returncode != 0 and "RuntimeError" in failed.stderr
 
 
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.processes.usable_cores", lambda: 8)
+    assert Processes().threads(16) == 16, "one process does as it is told"
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert [Processes(0, n).threads(4) for n in (2, 4, 8, 16)] == [4, 2, 1, 1]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of sixteen, on eight machines
+    assert Processes(0, 16).threads(4) == 4
+
+
 def test_every_process_has_as_many_groups_of_rows(tmp_path: Path) -> None:
     stage, _ = runs.language_run(tmp_path)
     batch = stage.objective.batch(0)

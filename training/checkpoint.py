@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,12 @@ class Progress:
     best_step: int = -1
     waited: int = 0
     """Validations since the best one."""
-    config: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Progress:
+        """What a checkpoint says; fields of other versions of this program are passed over."""
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return cls(**{f.name: found[f.name] for f in fields(cls) if f.name in found})
 
 
 def save(folder: Path, model: nn.Module, extra: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress,
@@ -128,7 +133,7 @@ def restore(checkpoint: Path, model: nn.Module, extra: nn.Module, optimizer: tor
         if name not in known:
             raise CheckpointError(f"{checkpoint}: optimizer state of {name!r}, which this stage does not train")
         optimizer.state[known[name]][part] = _placed(part, value, known[name])
-    return Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+    return Progress.read(checkpoint / "progress.json")
 
 
 def _placed(part: str, value: Tensor, parameter: nn.Parameter) -> Tensor:

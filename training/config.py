@@ -355,7 +355,7 @@ class RunConfig:
     seed: int = 1
     """Every random number of the run depends on it."""
     threads: int = 2
-    """Threads of the processor that a process computes with."""
+    """Threads of the processor that a process computes with; of several on one machine fewer, if cores are few."""
     precision: str = "fp32"
     """`fp32`; `bf16`: autocast, and the language model's matrices are kept in it until a stage trains them; `auto`
     takes the faster one of the machine that starts the run, and stays with it."""

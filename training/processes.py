@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from alm.aligner import Heard
+from alm.cores import usable_cores
 from alm.errors import AlmError, ConfigError, first_line
 
 T = TypeVar("T")
@@ -46,6 +47,16 @@ class Processes:
     def main(self) -> bool:
         """Whether this is the one that writes."""
         return self.rank == 0
+
+    def threads(self, wanted: int) -> int:
+        """So many of the threads that a process is to compute with that all of this machine's find a core each.
+
+        With more, threads wait for others that have no core, at every product: ten times slower, not a little.
+        """
+        if self.world == 1:
+            return wanted
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))  # as torchrun and accelerate set it
+        return max(1, min(wanted, usable_cores() // here))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

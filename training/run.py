@@ -142,7 +142,7 @@ class Run:
         if self.processes.shards:
             check(self.config)
         if self.config.precision == "auto":
-            torch.set_num_threads(self.config.threads)
+            torch.set_num_threads(self.processes.threads(self.config.threads))
             self.config = replace(self.config, precision=self.processes.agreed(settled(self.folder)))
             self.say(f"precision: {self.config.precision}")
 
@@ -375,7 +375,10 @@ class Run:
             ConfigError: a stage before `only` is not done, or the folder holds a run of another configuration.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(self.config.threads)
+        threads = self.processes.threads(self.config.threads)
+        if threads < self.config.threads:
+            self.say(f"threads: {threads} instead of {self.config.threads}; this machine's processes share its cores")
+        torch.set_num_threads(threads)
         with self.processes.main_first():
             if self.processes.main:
                 for change in told_changes(self.folder, self.config):
