@@ -312,6 +312,12 @@ def test_killed_and_resumed_equals_straight_bit_for_bit(tmp_path: Path, after: i
     assert steps == sorted(steps)
 
 
+def test_a_checkpoint_of_another_version_is_read(tmp_path: Path) -> None:
+    kept = checkpoint.Progress("listen", step=7, best=0.5, best_step=4, waited=2)
+    (tmp_path / "progress.json").write_text(json.dumps({**vars(kept), "config": {}}))
+    assert checkpoint.Progress.read(tmp_path / "progress.json") == kept
+
+
 @pytest.mark.slow
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     """The control of the test above: the comparison can fail."""
