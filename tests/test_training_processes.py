@@ -210,6 +210,7 @@ def test_without_hooks_on_keys_and_values_layers_in_parts_have_no_backward_pass(
 def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.processes.usable_cores", lambda: 8)
     assert Processes().threads(16) == 16, "one process does as it is told"
+    assert Processes().threads(0) == 8 and Processes(0, 2).threads(0) == 4
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert [Processes(0, n).threads(4) for n in (2, 4, 8, 16)] == [4, 2, 1, 1]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of sixteen, on eight machines

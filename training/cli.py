@@ -93,9 +93,10 @@ def _make_features(settings: RunConfig, splits: Sequence[str]) -> None:
 
     from training.features import Extractor, Report
     from training.models import find_base, make_ear
+    from training.processes import Processes
     from training.run import recordings
 
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(Processes().threads(settings.threads))
     extractor = Extractor(make_ear(settings, find_base(settings)), Path(settings.data.cache), settings.data.max_windows)
     shown = [time.monotonic()]
 

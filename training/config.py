@@ -354,8 +354,9 @@ class RunConfig:
     """`nf4` (4 bits, QLoRA) or `int8`: the language model's frozen matrices, by bitsandbytes."""
     seed: int = 1
     """Every random number of the run depends on it."""
-    threads: int = 2
-    """Threads of the processor that a process computes with; of several on one machine fewer, if cores are few."""
+    threads: int = 0
+    """Threads of the processor that a process computes with; 0: one for each core. Several processes of one machine
+    share its cores."""
     precision: str = "fp32"
     """`fp32`; `bf16`: autocast, and the language model's matrices are kept in it until a stage trains them; `auto`
     takes the faster one of the machine that starts the run, and stays with it."""
@@ -386,7 +387,7 @@ class RunConfig:
         if self.quantise not in QUANTISATIONS:
             raise ConfigError(f"quantise is {self.quantise!r}; it must be one of {', '.join(QUANTISATIONS)}")
         check_least(self, "the run", dict.fromkeys(("save_every_minutes", "save_every_steps", "workers"), 0))
-        check_least(self, "the run", {"keep_checkpoints": 1, "threads": 1})
+        check_least(self, "the run", {"keep_checkpoints": 1, "threads": 0})
         self._check_groups()
         names = [s.name for s in self.stages]
         if len(set(names)) != len(names):

@@ -15,6 +15,7 @@ from training.groups import group_of
 from training.mixing import Bundle, planned
 from training.paper import BITS
 from training.precision import gigaflops
+from training.processes import Processes
 from training.rows import Row
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def describe(run: Run) -> Iterator[str]:
         counts[group_of(name)] = counts.get(group_of(name), 0) + parameter.numel()
     yield "parameters: " + ", ".join(f"{g} {n / 1e6:.2f} M" for g, n in counts.items())
     yield f"{len(run.labels)} tag classes, {len(run.rows)} rows, {len(run.sounds)} labelled sounds"
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(Processes().threads(config.threads))
     speed = REACHED * 1e9 * gigaflops({"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision])
     minutes = 0.0
     text: Any = model.config.text_config

@@ -49,14 +49,16 @@ class Processes:
         return self.rank == 0
 
     def threads(self, wanted: int) -> int:
-        """So many of the threads that a process is to compute with that all of this machine's find a core each.
+        """Those that a process computes with: as many as wanted (0: as there are cores), but together with the other
+        processes of this machine no more than cores.
 
         With more, threads wait for others that have no core, at every product: ten times slower, not a little.
         """
+        cores = usable_cores()
         if self.world == 1:
-            return wanted
+            return wanted or cores
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.world))  # as torchrun and accelerate set it
-        return max(1, min(wanted, usable_cores() // here))
+        return max(1, min(wanted or cores, cores // here))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

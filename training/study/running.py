@@ -21,6 +21,7 @@ from training.atomic import write_json
 from training.config import RunConfig
 from training.features import FeatureCache
 from training.precision import as_kept
+from training.processes import Processes
 from training.rows import Collator, Row
 from training.run import Run
 from training.sounds import Sound
@@ -107,7 +108,7 @@ def run_job(job: Job, common: Shared, evidence: Path | None) -> None:
     """Train, score and look inside one run, in folders of its name."""
     own, kept = common.folder / job.name, common.kept / job.name
     config = configured(common.base, job.arm, job.seed)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(Processes().threads(config.threads))
     run = Run(config, own, lambda text: None)
     run.rows, run.sounds, run.labels = common.rows, common.sounds, common.labels
     own.mkdir(parents=True, exist_ok=True)
