@@ -413,6 +413,10 @@ class RunConfig:
         so_far = self.stages[: [s.name for s in self.stages].index(stage.name) + 1]
         return frozenset(group for s in so_far for group in s.train)
 
+    def narrows(self, stage: StageConfig) -> bool:
+        """Whether the language model's frozen matrices are in bfloat16 by then: until a stage trains them."""
+        return self.precision == "bf16" and "llm" not in self.trained(stage)
+
     def hears_anew(self, stage: StageConfig) -> bool:
         """Whether the encoders take part in a stage, because it or one before it changes them."""
         return bool(HEARD_ANEW & self.trained(stage))

@@ -102,7 +102,7 @@ def _operations(config: RunConfig, stage: StageConfig, counts: Mapping[str, int]
 
 def _weights(config: RunConfig, stage: StageConfig, counts: Mapping[str, int]) -> float:
     """Bytes of all weights, and of gradients and AdamW's averages of those that learn."""
-    narrow = config.precision == "bf16" and "llm" not in config.trained(stage) and stage.kind == "language"
+    narrow = stage.kind == "language" and config.narrows(stage)
     own = BITS[config.quantise] / 8 if config.quantise != "none" else 2.0 if narrow else BYTES
     others = sum(n for g, n in counts.items() if g != "llm")
     learned = sum(counts.get(g, 0) for g in stage.train)

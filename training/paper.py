@@ -352,12 +352,12 @@ def _matrices(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:
     count = sizes.layer * int(sizes.text.num_hidden_layers)
     if config.quantise != "none":
         return count * BITS[config.quantise] / 8
-    return count * (HALF if config.precision == "bf16" and "llm" not in config.trained(stage) else SINGLE)
+    return count * (HALF if config.narrows(stage) else SINGLE)
 
 
 def _narrow_head(sizes: Sizes, stage: StageConfig, config: RunConfig) -> bool:
     """Whether the language model's head is kept in bfloat16: frozen, and not the embedding."""
-    return config.precision == "bf16" and sizes.head > 0 and "llm" not in config.trained(stage)
+    return sizes.head > 0 and config.narrows(stage)
 
 
 def _head_copy(sizes: Sizes, stage: StageConfig, config: RunConfig) -> float:

@@ -430,7 +430,7 @@ class Run:
         names = set_trainable(model, stage.train)
         self._lora_for(stage)
         recompute(model, stage.gradient_checkpointing, compared=self.processes.shards != "zero3")
-        if self.config.precision == "bf16" and stage.kind == "language" and "llm" not in self.config.trained(stage):
+        if stage.kind == "language" and self.config.narrows(stage):
             narrow_frozen(model)
         if self.processes.shards and isinstance(objective, LanguageObjective):
             check_rows(objective.train)
